@@ -1,0 +1,1 @@
+//! Tidegate's custom resources: types, validation, labels; no client, no I/O.

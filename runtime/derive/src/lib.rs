@@ -1,0 +1,1 @@
+//! Derives Record and State for the typed API.

@@ -1,0 +1,1 @@
+//! Chunks, operators, state, barriers, tasks, exchange and the typed Rust API.

@@ -1,0 +1,1 @@
+//! What a Tidegate program depends on: the typed API, the connectors and the job process.

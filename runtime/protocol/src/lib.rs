@@ -1,0 +1,1 @@
+//! Ids, key groups, checkpoint log rules and the coordinator: pure logic, no I/O.

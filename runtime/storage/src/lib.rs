@@ -1,0 +1,1 @@
+//! Snapshot files and the checkpoint log on real stores.

@@ -1,0 +1,3 @@
+//! `cargo xtask`: the one door to the project's chores.
+
+fn main() {}
