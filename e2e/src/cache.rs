@@ -21,7 +21,9 @@ fn folder_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
     let own = variable("TIDEGATE_CACHE").map(PathBuf::from);
     let desktop = || variable("XDG_CACHE_HOME").map(|base| Path::new(&base).join("tidegate"));
     let home = || variable("HOME").map(|base| Path::new(&base).join(".cache/tidegate"));
-    own.or_else(desktop).or_else(home).ok_or(Error::NoCacheFolder)
+    own.or_else(desktop)
+        .or_else(home)
+        .ok_or(Error::NoCacheFolder)
 }
 
 /// The folder `key` under `root`, filled by `build` if it is not there yet.
@@ -69,16 +71,33 @@ mod tests {
     use super::*;
 
     fn variables(set: &'static [(&str, &str)]) -> impl Fn(&str) -> Option<OsString> {
-        move |name| set.iter().find(|(key, _)| *key == name).map(|(_, value)| value.into())
+        move |name| {
+            set.iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.into())
+        }
     }
 
     #[test]
     fn the_own_variable_wins_over_the_desktops_and_home() {
-        let all = [("TIDEGATE_CACHE", "/a"), ("XDG_CACHE_HOME", "/b"), ("HOME", "/c")].leak();
+        let all = &[
+            ("TIDEGATE_CACHE", "/a"),
+            ("XDG_CACHE_HOME", "/b"),
+            ("HOME", "/c"),
+        ];
         assert_eq!(folder_from(&variables(all)).unwrap(), Path::new("/a"));
-        assert_eq!(folder_from(&variables(&all[1..])).unwrap(), Path::new("/b/tidegate"));
-        assert_eq!(folder_from(&variables(&all[2..])).unwrap(), Path::new("/c/.cache/tidegate"));
-        assert!(matches!(folder_from(&variables(&[])), Err(Error::NoCacheFolder)));
+        assert_eq!(
+            folder_from(&variables(&all[1..])).unwrap(),
+            Path::new("/b/tidegate")
+        );
+        assert_eq!(
+            folder_from(&variables(&all[2..])).unwrap(),
+            Path::new("/c/.cache/tidegate")
+        );
+        assert!(matches!(
+            folder_from(&variables(&[])),
+            Err(Error::NoCacheFolder)
+        ));
     }
 
     #[test]

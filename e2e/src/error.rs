@@ -78,6 +78,10 @@ pub enum Error {
 impl Error {
     /// Wraps a system error about `path`.
     pub(crate) fn file(action: &'static str, path: &Path, source: io::Error) -> Self {
-        Self::File { action, path: path.to_path_buf(), source }
+        Self::File {
+            action,
+            path: path.to_path_buf(),
+            source,
+        }
     }
 }

@@ -45,7 +45,10 @@ impl PortLease {
                 return Ok(Self { port, _lock: lock });
             }
         }
-        Err(Error::NoPort { first: FIRST, last: LAST })
+        Err(Error::NoPort {
+            first: FIRST,
+            last: LAST,
+        })
     }
 
     /// The leased port.

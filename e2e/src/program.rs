@@ -39,23 +39,32 @@ impl Program {
     pub const MINIO: Self = Self {
         name: "minio",
         version: "v0.0.0-20260212201848-7aac2a2c5b7c",
-        recipe: Recipe::Go { package: "github.com/minio/minio" },
+        recipe: Recipe::Go {
+            package: "github.com/minio/minio",
+        },
     };
     /// The Versity gateway over a folder: honours conditional puts.
     pub const VERSITYGW: Self = Self {
         name: "versitygw",
         version: "v1.8.0",
-        recipe: Recipe::Go { package: "github.com/versity/versitygw/cmd/versitygw" },
+        recipe: Recipe::Go {
+            package: "github.com/versity/versitygw/cmd/versitygw",
+        },
     };
     /// s3rver: ignores every condition.
     pub const S3RVER: Self = Self {
         name: "s3rver",
         version: "3.7.1",
-        recipe: Recipe::Npm { script: "node_modules/s3rver/bin/s3rver.js" },
+        recipe: Recipe::Npm {
+            script: "node_modules/s3rver/bin/s3rver.js",
+        },
     };
     /// s3s-fs: refuses a second conditional put, but lets several racers win.
-    pub const S3S_FS: Self =
-        Self { name: "s3s-fs", version: "0.14.1", recipe: Recipe::Cargo { features: "binary" } };
+    pub const S3S_FS: Self = Self {
+        name: "s3s-fs",
+        version: "0.14.1",
+        recipe: Recipe::Cargo { features: "binary" },
+    };
 
     /// Every program, the slowest to build first.
     pub const ALL: [Self; 4] = [Self::MINIO, Self::VERSITYGW, Self::S3S_FS, Self::S3RVER];
@@ -108,7 +117,9 @@ impl Program {
     fn build(&self, root: &Path, folder: &Path) -> Result<()> {
         let log = root.join(format!("{}-{}.log", self.name, self.version));
         let output = File::create(&log).map_err(|e| Error::file("create", &log, e))?;
-        let errors = output.try_clone().map_err(|e| Error::file("open", &log, e))?;
+        let errors = output
+            .try_clone()
+            .map_err(|e| Error::file("open", &log, e))?;
         let (tool, mut command) = self.build_command(folder);
         let status = command
             .current_dir(folder)
@@ -116,10 +127,19 @@ impl Program {
             .stdout(output)
             .stderr(errors)
             .status()
-            .map_err(|source| Error::Tool { tool, program: self.name, source })?;
+            .map_err(|source| Error::Tool {
+                tool,
+                program: self.name,
+                source,
+            })?;
         if !status.success() || !folder.join(self.file()).is_file() {
             let (program, version) = (self.name, self.version);
-            return Err(Error::Build { program, version, tail: tail(&log), log });
+            return Err(Error::Build {
+                program,
+                version,
+                tail: tail(&log),
+                log,
+            });
         }
         let scratch = folder.join("target");
         if scratch.exists() {
@@ -135,12 +155,17 @@ impl Program {
                 command.args(["install", "-trimpath", "-ldflags=-s -w"]);
                 command.arg(format!("{package}@{}", self.version));
                 // A cross build would put the binary elsewhere.
-                command.env("GOBIN", folder).env_remove("GOOS").env_remove("GOARCH");
+                command
+                    .env("GOBIN", folder)
+                    .env_remove("GOOS")
+                    .env_remove("GOARCH");
                 ("go", command)
             }
             Recipe::Npm { .. } => {
                 let mut command = Command::new("npm");
-                command.args(["install", "--no-audit", "--no-fund", "--prefix"]).arg(folder);
+                command
+                    .args(["install", "--no-audit", "--no-fund", "--prefix"])
+                    .arg(folder);
                 command.arg(format!("{}@{}", self.name, self.version));
                 ("npm", command)
             }
@@ -148,10 +173,14 @@ impl Program {
                 let mut command = Command::new("cargo");
                 // A debug build is quick enough to run and much quicker to have.
                 command.args(["install", self.name, "--version", self.version, "--debug"]);
-                command.args(["--locked", "--features", features, "--root"]).arg(folder);
+                command
+                    .args(["--locked", "--features", features, "--root"])
+                    .arg(folder);
                 command.env("CARGO_TARGET_DIR", folder.join("target"));
                 command.env("CARGO_PROFILE_DEV_DEBUG", "0");
-                command.env_remove("RUSTFLAGS").env_remove("CARGO_ENCODED_RUSTFLAGS");
+                command
+                    .env_remove("RUSTFLAGS")
+                    .env_remove("CARGO_ENCODED_RUSTFLAGS");
                 ("cargo", command)
             }
         }

@@ -51,14 +51,6 @@ impl S3Flavour {
         }
     }
 
-    /// A path that answers with a status below 500 only when the server is ready.
-    fn ready_path(self) -> &'static str {
-        match self {
-            Self::Minio => "/minio/health/ready",
-            Self::Versitygw | Self::S3rver | Self::S3sFs => "/",
-        }
-    }
-
     fn arguments(self, port: u16, folders: &Folders) -> Vec<String> {
         let (key, secret) = self.credentials();
         let address = format!("127.0.0.1:{port}");
@@ -71,18 +63,42 @@ impl S3Flavour {
                 // Buckets keep their attributes in files beside them, so that any file system
                 // will do.
                 return [
-                    "--access", key, "--secret", secret, "--port", &address, "--region", REGION,
-                    "posix", "--sidecar", &meta, &data,
+                    "--access",
+                    key,
+                    "--secret",
+                    secret,
+                    "--port",
+                    &address,
+                    "--region",
+                    REGION,
+                    "posix",
+                    "--sidecar",
+                    &meta,
+                    &data,
                 ]
                 .map(String::from)
                 .to_vec();
             }
-            Self::S3rver => {
-                &["-d", &data, "-a", "127.0.0.1", "-p", &port, "--silent", "--no-vhost-buckets"]
-            }
+            Self::S3rver => &[
+                "-d",
+                &data,
+                "-a",
+                "127.0.0.1",
+                "-p",
+                &port,
+                "--silent",
+                "--no-vhost-buckets",
+            ],
             Self::S3sFs => &[
-                "--access-key", key, "--secret-key", secret, "--host", "127.0.0.1", "--port",
-                &port, &data,
+                "--access-key",
+                key,
+                "--secret-key",
+                secret,
+                "--host",
+                "127.0.0.1",
+                "--port",
+                &port,
+                &data,
             ],
         };
         arguments.iter().map(ToString::to_string).collect()
@@ -128,7 +144,12 @@ impl Folders {
             Ok(path)
         };
         let (data, meta) = (folder("data")?, folder("meta")?);
-        Ok(Self { data, meta, log: root.path().join("log"), _root: root })
+        Ok(Self {
+            data,
+            meta,
+            log: root.path().join("log"),
+            _root: root,
+        })
     }
 }
 
@@ -188,7 +209,13 @@ impl S3Server {
         let mut argv: Vec<String> = argv.iter().map(|part| part.display().to_string()).collect();
         argv.extend(flavour.arguments(port.port(), &folders));
         let child = run(flavour, &argv, &folders, port.port())?;
-        Ok(Self { child, flavour, argv, folders, port })
+        Ok(Self {
+            child,
+            flavour,
+            argv,
+            folders,
+            port,
+        })
     }
 
     /// Creates a bucket; one that exists is left as it is. Names need three characters.
@@ -276,7 +303,7 @@ fn run(flavour: S3Flavour, argv: &[String], folders: &Folders, port: u16) -> Res
         tail: child.tail(),
     };
     loop {
-        let is_ready = http::get_status(address, flavour.ready_path()).is_ok_and(|s| s < 500);
+        let is_ready = http::get_status(address, "/").is_ok_and(|s| s < 500);
         // Looked at last: an answer that came from somebody else is of no use.
         if child.has_ended() {
             return Err(not_ready(&child, "ended before it was ready"));
