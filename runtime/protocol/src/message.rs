@@ -69,6 +69,9 @@ pub enum ToWorker {
         kind: CheckpointKind,
         /// Whether sources stop after the barrier, since the job stops with this checkpoint.
         is_last: bool,
+        /// The newest completed checkpoint of this attempt, or the one it restored: what tells every
+        /// subtask which earlier snapshots count and which were aborted, however late the news.
+        last_completed: Option<CheckpointId>,
     },
     /// The manifest stands in the log: sinks commit what they pre-committed.
     CheckpointCompleted {
