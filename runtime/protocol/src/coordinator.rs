@@ -218,9 +218,10 @@ pub enum Action {
         /// (rule 4) if its attempt, as its path `state/<attempt>/<checkpoint>/…` tells, is at most
         /// `attempt`.
         keep_files: Vec<String>,
-        /// Checkpoints of the own attempt that are running, or not yet known to be settled: files
-        /// under `state/<attempt>/<checkpoint>/` stay, whatever `keep_files` says.
-        keep_checkpoints: Vec<CheckpointId>,
+        /// The first checkpoint of the own attempt that is not settled yet, if only to come: files
+        /// under `state/<attempt>/<checkpoint>/` from this one on stay, whatever `keep_files`
+        /// says. So a collection that sleeps cannot harm a checkpoint triggered after it began.
+        keep_from: CheckpointId,
         /// The collector's own attempt.
         attempt: Attempt,
     },
@@ -239,6 +240,16 @@ pub enum Action {
         kind: CheckpointKind,
         /// Why, for people.
         reason: String,
+        /// How many failed since the last one that completed, this one included.
+        failure_count: u32,
+    },
+    /// The log could not be asked; it is tried again and the job runs on. For status, the job API
+    /// and logs.
+    LogUnavailable {
+        /// What failed and why, for people.
+        reason: String,
+        /// How often in a row.
+        failure_count: u32,
     },
     /// A command ended.
     CommandDone {

@@ -28,7 +28,7 @@ pub use key_group::{
     KeyGroup, KeyGroupRange, hash_key, hash_key_with_seed, key_group_of, subtask_of,
 };
 pub use manifest::{
-    CheckpointKind, Entry, EntryBody, FORMAT_VERSION, FileKind, Manifest, OperatorState, StateFile,
+    Base, CheckpointKind, Entry, EntryBody, FORMAT_VERSION, FileKind, Manifest, OperatorState, StateFile,
     SubtaskState,
 };
 pub use message::{

@@ -126,6 +126,19 @@ impl Manifest {
     }
 }
 
+/// What an attempt that starts from the latest checkpoint goes on from, as long as the attempt that
+/// said so has completed none of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Base {
+    /// No state: the job is new, or was told to start empty whatever the log retains.
+    Empty,
+    /// A retained checkpoint of this log.
+    Checkpoint(LogNumber),
+    /// Another job's checkpoint, its file paths made whole URLs.
+    Foreign(Box<Manifest>),
+}
+
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -138,11 +151,16 @@ pub enum EntryBody {
         created_ms: i64,
         /// The process that wrote it, for people.
         writer: String,
+        /// What the attempt starts from; a later one too, unless a checkpoint follows.
+        base: Base,
     },
-    /// Checkpoints released by the user while no attempt ran; fences like any other entry.
+    /// The user released checkpoints; fences like any other entry, unless it is the running
+    /// attempt's own.
     Release {
         /// When it was written, milliseconds since the epoch.
         created_ms: i64,
+        /// What the next attempt starts from: unchanged, and still retained.
+        base: Base,
     },
 }
 
