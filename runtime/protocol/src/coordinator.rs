@@ -289,7 +289,7 @@ pub enum JobOutcome {
 
 /// What the job is doing, for status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum JobState {
     /// Reading the log, appending the fence.
     Starting,

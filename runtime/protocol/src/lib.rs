@@ -10,6 +10,7 @@
 //! ```
 
 mod coordinator;
+mod entry;
 mod ids;
 mod key_group;
 mod manifest;
@@ -20,6 +21,7 @@ pub use coordinator::{
     Action, AppendOutcome, Command, CoordinatorConfig, Event, JobOutcome, JobState, RestartPolicy,
     StartFrom,
 };
+pub use entry::EntryError;
 pub use ids::{
     Attempt, ChainId, CheckpointId, IdError, LogNumber, MaxParallelism, OperatorId, Parallelism,
     SubtaskId, SubtaskIndex, WorkerId,
@@ -28,8 +30,8 @@ pub use key_group::{
     KeyGroup, KeyGroupRange, hash_key, hash_key_with_seed, key_group_of, subtask_of,
 };
 pub use manifest::{
-    Base, CheckpointKind, Entry, EntryBody, FORMAT_VERSION, FileKind, Manifest, OperatorState, StateFile,
-    SubtaskState,
+    Base, CheckpointKind, Entry, EntryBody, FORMAT_VERSION, FileKind, Manifest, OperatorState,
+    StateFile, SubtaskState,
 };
 pub use message::{
     Deployment, FromWorker, OperatorRestore, OperatorSnapshot, SubtaskDeployment, SubtaskSnapshot,

@@ -111,6 +111,24 @@ pub struct Manifest {
     pub operators: Vec<OperatorState>,
 }
 
+impl Entry {
+    /// The manifest, if the entry is a completed checkpoint.
+    pub const fn manifest(&self) -> Option<&Manifest> {
+        match &self.body {
+            EntryBody::Checkpoint(manifest) => Some(manifest),
+            EntryBody::Fence { .. } | EntryBody::Release { .. } => None,
+        }
+    }
+
+    /// What an attempt goes on from that finds this entry to be the highest.
+    pub fn base(&self) -> Base {
+        match &self.body {
+            EntryBody::Checkpoint(_) => Base::Checkpoint(self.number),
+            EntryBody::Fence { base, .. } | EntryBody::Release { base, .. } => base.clone(),
+        }
+    }
+}
+
 impl Manifest {
     /// Every state file it names.
     pub fn files(&self) -> impl Iterator<Item = &StateFile> {
@@ -141,7 +159,7 @@ pub enum Base {
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum EntryBody {
     /// A completed checkpoint; the entry retains itself.
     Checkpoint(Manifest),
