@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::bounds;
 use crate::spec::{CheckpointMode, LogLevel};
 
 /// The environment variable that names the file with the job's [`JobConfig`].
@@ -18,7 +19,7 @@ pub const JOB_CONFIG_ENV: &str = "TIDEGATE_JOB_CONFIG";
 pub const JOB_CONFIG_VERSION: u32 = 1;
 
 /// The most key groups, and so the highest parallelism, that a job can have.
-pub const PARALLELISM_LIMIT: u32 = 32_768;
+pub const PARALLELISM_LIMIT: u32 = bounds::PARALLELISM.max.unsigned_abs();
 
 /// The settings of one job process.
 ///

@@ -1,4 +1,26 @@
 //! Tidegate's custom resources: types, validation, labels; no client, no I/O.
+//!
+//! ```text
+//! YAML ── spec ── validate ──▶ ValidJob ── job_config ──▶ the job process
+//!           │
+//!           └── crd (feature `crd`) ──▶ CustomResourceDefinition
+//! ```
+//! The serde types stand alone, since `tidegate run` reads the same manifests without a cluster;
+//! what needs kube and k8s-openapi is behind the feature `crd`.
 
+mod bounds;
+#[cfg(feature = "crd")]
+pub mod crd;
 pub mod job_config;
+pub mod labels;
+pub mod manifest;
 pub mod spec;
+pub mod start_from;
+pub mod status;
+pub mod validate;
+
+pub use manifest::{Manifest, Metadata};
+#[cfg(feature = "crd")]
+pub use spec::StreamJob;
+pub use spec::StreamJobSpec;
+pub use validate::{SpecError, ValidJob, validate};

@@ -1,0 +1,37 @@
+//! The labels and annotations that Tidegate puts on what it makes.
+
+/// The API group of Tidegate's resources.
+pub const GROUP: &str = "tidegate.dev";
+/// The version of Tidegate's resources.
+pub const VERSION: &str = "v1alpha1";
+/// `apiVersion` of Tidegate's resources.
+pub const API_VERSION: &str = "tidegate.dev/v1alpha1";
+/// `kind` of a stream job.
+pub const STREAM_JOB_KIND: &str = "StreamJob";
+
+/// The name of the container that runs the job, in its pods.
+pub const JOB_CONTAINER: &str = "job";
+
+/// Label: what made the object, always [`MANAGED_BY`].
+pub const LABEL_MANAGED_BY: &str = "app.kubernetes.io/managed-by";
+/// The value of [`LABEL_MANAGED_BY`].
+pub const MANAGED_BY: &str = "tidegate";
+/// Label: the stream job that the object belongs to.
+pub const LABEL_JOB: &str = "tidegate.dev/job";
+/// Label: what a pod does in its job, such as leader or worker.
+pub const LABEL_ROLE: &str = "tidegate.dev/role";
+/// Label: the revision of the spec that a pod runs.
+pub const LABEL_REVISION: &str = "tidegate.dev/revision";
+
+/// The prefix of environment variables that belong to the runtime.
+pub const RESERVED_ENV_PREFIX: &str = "TIDEGATE_";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_api_version_is_group_and_version() {
+        assert_eq!(API_VERSION, format!("{GROUP}/{VERSION}"));
+    }
+}
