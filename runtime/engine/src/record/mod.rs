@@ -1,0 +1,226 @@
+//! How a Rust type becomes columns and a row of columns is read back without copying.
+//!
+//! A [`Record`] is what a stream carries: one or more columns. A [`Field`] is what one column holds.
+//! User code sees borrowed [views](Record::View) of rows and pushes views into builders; nothing is
+//! allocated for a record that the user does not allocate.
+
+mod output;
+mod primitive;
+mod text;
+
+pub use output::Output;
+
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_schema::{DataType, Schema, SchemaRef};
+
+/// What one column holds: numbers, text, bytes, optional ones, and nested records.
+pub trait Field: Clone + Default + Send + Sync + 'static {
+    /// A row's value, borrowed from its column.
+    type View<'a>: Copy + PartialEq;
+    /// The column, downcast once for each chunk.
+    type Column: Clone + 'static;
+    /// Collects rows into a column.
+    type Builder: FieldBuilder<Self>;
+
+    /// Whether a column may hold nulls.
+    const IS_NULLABLE: bool = false;
+
+    /// The column's Arrow type.
+    fn data_type() -> DataType;
+
+    /// The name in state schemas: stable for ever.
+    fn type_name() -> String;
+
+    /// Downcasts a column; `None` where it has another type, or nulls that the type cannot hold.
+    fn column(array: &ArrayRef) -> Option<Self::Column>;
+
+    /// Reads a row.
+    ///
+    /// # Panics
+    /// Where `row` is not below the column's length.
+    fn view(column: &Self::Column, row: usize) -> Self::View<'_>;
+
+    /// The view of an owned value.
+    fn as_view(&self) -> Self::View<'_>;
+
+    /// An owned copy of a view.
+    fn from_view(view: Self::View<'_>) -> Self;
+}
+
+/// Collects a column.
+pub trait FieldBuilder<F: Field>: Default + Send + 'static {
+    /// Makes room for this many rows more.
+    fn reserve(&mut self, additional: usize);
+
+    /// Appends a row.
+    fn push(&mut self, view: F::View<'_>);
+
+    /// Takes what was collected; the builder is empty afterwards.
+    fn finish(&mut self) -> ArrayRef;
+}
+
+/// What a stream carries: a fixed list of columns. Derive it with `#[derive(Record)]`.
+pub trait Record: Clone + Send + Sync + 'static {
+    /// A row, borrowed from its columns.
+    type View<'a>: Copy;
+    /// The columns, downcast once for each chunk.
+    type Columns: Clone + 'static;
+    /// Collects rows into columns.
+    type Builder: RecordBuilder<Self>;
+
+    /// The columns' names and types.
+    fn fields() -> Vec<arrow_schema::Field>;
+
+    /// Downcasts columns given in the order of [`Record::fields`]; `None` where one has another type.
+    fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns>;
+
+    /// Reads a row.
+    ///
+    /// # Panics
+    /// Where `row` is not below the columns' length.
+    fn view(columns: &Self::Columns, row: usize) -> Self::View<'_>;
+
+    /// The view of an owned record.
+    fn as_view(&self) -> Self::View<'_>;
+
+    /// An owned copy of a view.
+    fn from_view(view: Self::View<'_>) -> Self;
+
+    /// The Arrow schema.
+    fn schema() -> SchemaRef {
+        Arc::new(Schema::new(Self::fields()))
+    }
+}
+
+/// Collects a record's columns.
+pub trait RecordBuilder<R: Record>: Default + Send + 'static {
+    /// Makes room for this many rows more.
+    fn reserve(&mut self, additional: usize);
+
+    /// Appends a row.
+    fn push(&mut self, view: R::View<'_>);
+
+    /// Takes the columns collected; the builder is empty afterwards.
+    fn finish(&mut self) -> Vec<ArrayRef>;
+}
+
+/// A single column as a record: its one column is named `value`.
+macro_rules! field_as_record {
+    ($($type:ty),* $(,)?) => {$(
+        impl Record for $type {
+            type View<'a> = <Self as Field>::View<'a>;
+            type Columns = <Self as Field>::Column;
+            type Builder = SingleColumn<Self>;
+
+            fn fields() -> Vec<arrow_schema::Field> {
+                vec![arrow_schema::Field::new("value", <Self as Field>::data_type(), Self::IS_NULLABLE)]
+            }
+
+            #[inline]
+            fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns> {
+                match arrays {
+                    [array] => <Self as Field>::column(array),
+                    _ => None,
+                }
+            }
+
+            #[inline]
+            fn view(columns: &Self::Columns, row: usize) -> Self::View<'_> {
+                <Self as Field>::view(columns, row)
+            }
+
+            #[inline]
+            fn as_view(&self) -> Self::View<'_> {
+                <Self as Field>::as_view(self)
+            }
+
+            #[inline]
+            fn from_view(view: Self::View<'_>) -> Self {
+                <Self as Field>::from_view(view)
+            }
+        }
+    )*};
+}
+use field_as_record;
+
+/// The builder of a record that is one field.
+#[derive(Debug)]
+pub struct SingleColumn<F: Field> {
+    builder: F::Builder,
+}
+
+impl<F: Field> Default for SingleColumn<F> {
+    fn default() -> Self {
+        Self {
+            builder: F::Builder::default(),
+        }
+    }
+}
+
+impl<F> RecordBuilder<F> for SingleColumn<F>
+where
+    F: Field + for<'a> Record<View<'a> = <F as Field>::View<'a>>,
+{
+    #[inline]
+    fn reserve(&mut self, additional: usize) {
+        self.builder.reserve(additional);
+    }
+
+    #[inline]
+    fn push(&mut self, view: <F as Field>::View<'_>) {
+        self.builder.push(view);
+    }
+
+    fn finish(&mut self) -> Vec<ArrayRef> {
+        vec![self.builder.finish()]
+    }
+}
+
+/// A chunk's rows, read as records of one type.
+#[derive(Clone)]
+pub struct Rows<R: Record> {
+    columns: R::Columns,
+    row_count: usize,
+}
+
+impl<R: Record> Rows<R> {
+    /// Reads a batch's columns; `None` where they are not this record's.
+    pub fn of(batch: &RecordBatch) -> Option<Self> {
+        let columns = R::columns(batch.columns())?;
+        Some(Self {
+            columns,
+            row_count: batch.num_rows(),
+        })
+    }
+
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.row_count
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.row_count == 0
+    }
+
+    /// One row.
+    ///
+    /// # Panics
+    /// Where `row` is not below [`Rows::len`].
+    #[inline]
+    pub fn get(&self, row: usize) -> R::View<'_> {
+        R::view(&self.columns, row)
+    }
+
+    /// All rows in order.
+    pub fn iter(&self) -> impl Iterator<Item = R::View<'_>> {
+        (0..self.row_count).map(|row| R::view(&self.columns, row))
+    }
+}
+
+/// Whether a column's type and nulls are what a field can hold.
+pub(crate) fn fits<F: Field>(array: &ArrayRef) -> bool {
+    *array.data_type() == F::data_type() && (F::IS_NULLABLE || array.null_count() == 0)
+}
