@@ -26,6 +26,11 @@ fn folder_from(variable: &dyn Fn(&str) -> Option<OsString>) -> Result<PathBuf> {
         .ok_or(Error::NoCacheFolder)
 }
 
+/// Whether `key` is built.
+pub(crate) fn has(root: &Path, key: &str) -> bool {
+    root.join("programs").join(key).is_dir()
+}
+
 /// The folder `key` under `root`, filled by `build` if it is not there yet.
 ///
 /// # Errors

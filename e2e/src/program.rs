@@ -66,8 +66,24 @@ impl Program {
         recipe: Recipe::Cargo { features: "binary" },
     };
 
-    /// Every program, the slowest to build first.
+    /// Every server, the slowest to build first.
     pub const ALL: [Self; 4] = [Self::MINIO, Self::VERSITYGW, Self::S3S_FS, Self::S3RVER];
+
+    /// Another program that `cargo install` builds, with these features (comma-separated).
+    #[must_use]
+    pub const fn cargo(name: &'static str, version: &'static str, features: &'static str) -> Self {
+        Self {
+            name,
+            version,
+            recipe: Recipe::Cargo { features },
+        }
+    }
+
+    /// Whether the cache has it already.
+    #[must_use]
+    pub fn is_installed(&self) -> bool {
+        cache::folder().is_ok_and(|root| cache::has(&root, &self.key()))
+    }
 
     /// The program's name, such as `minio`.
     #[must_use]
@@ -88,8 +104,7 @@ impl Program {
     /// When the tool is missing, the build fails, or the cache cannot be written.
     pub fn install(&self) -> Result<PathBuf> {
         let root = cache::folder()?;
-        let key = format!("{}-{}", self.name, self.version);
-        let folder = cache::get_or_build(&root, &key, |partial| self.build(&root, partial))?;
+        let folder = cache::get_or_build(&root, &self.key(), |at| self.build(&root, at))?;
         Ok(folder.join(self.file()))
     }
 
@@ -105,6 +120,10 @@ impl Program {
         })
     }
 
+    fn key(&self) -> String {
+        format!("{}-{}", self.name, self.version)
+    }
+
     /// Where the build leaves the program, within its folder.
     fn file(&self) -> PathBuf {
         match self.recipe {
@@ -115,7 +134,7 @@ impl Program {
     }
 
     fn build(&self, root: &Path, folder: &Path) -> Result<()> {
-        let log = root.join(format!("{}-{}.log", self.name, self.version));
+        let log = root.join(format!("{}.log", self.key()));
         let output = File::create(&log).map_err(|e| Error::file("create", &log, e))?;
         let errors = output
             .try_clone()

@@ -1,0 +1,108 @@
+//! `cargo xtask test`: everything that CI runs, and a summary.
+
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::time::Instant;
+
+use crate::step::{self, Failure, cannot_start, cargo};
+use crate::{fmt, lint, servers};
+
+pub(crate) const ABOUT: &str = "everything that CI runs: format, lints, drift, all tests";
+
+pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
+    step::flags(arguments, &[])?;
+    let start = Instant::now();
+    fmt::run(&["--check".to_string()])?;
+    lint::run(&[])?;
+    servers::run(&[])?;
+    let tally = cargo_test()?;
+    println!("\ntested in {:.0} s", start.elapsed().as_secs_f64());
+    for name in &tally.failed_names {
+        println!("failed: {name}");
+    }
+    println!(
+        "{} passed, {} failed, {} skipped",
+        tally.passed, tally.failed, tally.ignored
+    );
+    if !tally.is_success {
+        return Err(Failure::new(
+            "tests failed; run `cargo test -p PACKAGE NAME` for one of them",
+        ));
+    }
+    // A run without tests must not look like a success.
+    if tally.passed == 0 {
+        return Err(Failure::new("no test ran"));
+    }
+    Ok(())
+}
+
+/// What `cargo test` printed, added up over all test binaries.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Tally {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    failed_names: Vec<String>,
+    is_success: bool,
+}
+
+impl Tally {
+    /// Takes one line of a test binary's output.
+    fn read(&mut self, line: &str) {
+        if let Some(result) = line.strip_prefix("test result: ") {
+            let count = |word: &str| {
+                let mut parts = result.split([';', '.']).map(str::trim);
+                let number = parts.find_map(|part| part.strip_suffix(word));
+                number
+                    .and_then(|number| number.trim().parse::<u64>().ok())
+                    .unwrap_or(0)
+            };
+            self.passed += count("passed");
+            self.failed += count("failed");
+            self.ignored += count("ignored");
+        } else if let Some(test) = line.strip_prefix("test ")
+            && let Some(name) = test.strip_suffix(" ... FAILED")
+        {
+            self.failed_names.push(name.to_string());
+        }
+    }
+}
+
+/// Runs all tests, failing ones not stopping the others, and shows their output as it comes.
+fn cargo_test() -> Result<Tally, Failure> {
+    eprintln!("xtask: cargo test …");
+    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut child = command
+        .stdout(Stdio::piped())
+        .spawn()
+        .map_err(|e| cannot_start(&command, &e))?;
+    let stdout = child.stdout.take().expect("stdout is piped");
+    let mut tally = Tally::default();
+    for line in BufReader::new(stdout).split(b'\n') {
+        let line = line.map_err(|e| Failure::new(format!("cannot read cargo's output: {e}")))?;
+        let line = String::from_utf8_lossy(&line);
+        tally.read(&line);
+        println!("{line}");
+    }
+    let status = child.wait().map_err(|e| cannot_start(&command, &e))?;
+    tally.is_success = status.success();
+    Ok(tally)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_several_binaries_are_added_up() {
+        let mut tally = Tally::default();
+        let output = "running 3 tests\n\
+            test a::b ... ok\n\
+            test a::c ... FAILED\n\
+            test result: FAILED. 1 passed; 1 failed; 1 ignored; 0 measured; 0 filtered out\n\
+            test result: ok. 4 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n";
+        output.lines().for_each(|line| tally.read(line));
+        assert_eq!((tally.passed, tally.failed, tally.ignored), (5, 1, 1));
+        assert_eq!(tally.failed_names, ["a::c"]);
+    }
+}
