@@ -133,6 +133,7 @@ fn spawn(command: Command) -> io::Result<SystemChild> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::{BufRead, BufReader};
     use std::time::{Duration, Instant};
 
     use super::*;
@@ -165,5 +166,48 @@ mod tests {
             assert!(!child.has_ended());
             std::thread::yield_now();
         }
+    }
+
+    /// Run by the next test in a process of its own, which that test then kills.
+    #[test]
+    #[ignore = "waits until it is killed"]
+    fn waits_with_a_child_until_killed() {
+        let folder = tempfile::tempdir().unwrap();
+        let child = sleeper(folder.path());
+        println!("child {}", child.child.id());
+        loop {
+            std::thread::park();
+        }
+    }
+
+    #[test]
+    fn a_killed_test_process_takes_its_children_along() {
+        let mut killed = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--ignored",
+                "--nocapture",
+                "waits_with_a_child_until_killed",
+            ])
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let lines = BufReader::new(killed.stdout.take().unwrap()).lines();
+        let mut words = lines.map_while(io::Result::ok);
+        let pid = words
+            .find_map(|line| line.split_once("child ")?.1.parse().ok())
+            .unwrap();
+        killed.kill().unwrap();
+        killed.wait().unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while is_running(pid) {
+            assert!(Instant::now() < deadline, "process {pid} is still there");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A zombie has ended; whoever adopted it has not yet looked.
+    fn is_running(pid: u32) -> bool {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/stat"));
+        status.is_ok_and(|status| !status.contains(") Z "))
     }
 }

@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 use crate::process::tail;
 use crate::{Error, Result, cache};
 
+/// What a build needs and the program does not, within the program's folder.
+const SCRATCH: &str = "scratch";
+
 /// The folder that holds built programs: `$TIDEGATE_CACHE`, else `$XDG_CACHE_HOME/tidegate`,
 /// else `~/.cache/tidegate`. It can be deleted at any time; the next test run fills it again.
 ///
@@ -160,7 +163,7 @@ impl Program {
                 log,
             });
         }
-        let scratch = folder.join("target");
+        let scratch = folder.join(SCRATCH);
         if scratch.exists() {
             fs::remove_dir_all(&scratch).map_err(|e| Error::file("remove", &scratch, e))?;
         }
@@ -178,6 +181,10 @@ impl Program {
                     .env("GOBIN", folder)
                     .env_remove("GOOS")
                     .env_remove("GOARCH");
+                // Gigabytes that nobody needs again go when the build is done.
+                command.env("GOCACHE", folder.join(SCRATCH).join("build"));
+                command.env("GOMODCACHE", folder.join(SCRATCH).join("modules"));
+                command.env("GOFLAGS", "-modcacherw");
                 ("go", command)
             }
             Recipe::Npm { .. } => {
@@ -195,7 +202,7 @@ impl Program {
                 command
                     .args(["--locked", "--features", features, "--root"])
                     .arg(folder);
-                command.env("CARGO_TARGET_DIR", folder.join("target"));
+                command.env("CARGO_TARGET_DIR", folder.join(SCRATCH));
                 command.env("CARGO_PROFILE_DEV_DEBUG", "0");
                 command
                     .env_remove("RUSTFLAGS")

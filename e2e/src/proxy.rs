@@ -382,3 +382,6 @@ impl Connection<'_> {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;
