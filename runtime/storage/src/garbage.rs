@@ -1,0 +1,84 @@
+//! Deleting what nothing names any more: log entries first, then state files.
+//!
+//! A collector deletes files of its own and older attempts only. What a later attempt writes, and
+//! what the coordinator says is still to settle, stays whatever it looks like from here.
+
+use std::collections::HashSet;
+
+use tidegate_protocol::{Attempt, CheckpointId, LogNumber};
+
+use crate::job_folder::{LOG_FOLDER, STATE_FOLDER, StatePath};
+use crate::log::entry_path;
+use crate::{JobFolder, Result};
+
+/// What a collection may delete, as [`tidegate_protocol::Action::CollectGarbage`] tells it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Garbage {
+    /// Log entries to free.
+    pub entries: Vec<LogNumber>,
+    /// Paths of state files that named manifests refer to; they stay.
+    pub keep_files: Vec<String>,
+    /// Files of the own attempt's checkpoints from this one on stay.
+    pub keep_from: CheckpointId,
+    /// The collector's own attempt; files of later ones stay.
+    pub attempt: Attempt,
+}
+
+impl Garbage {
+    /// Whether a path in the job's folder is a state file that nothing needs.
+    fn includes(&self, path: &str, keep_files: &HashSet<&str>) -> bool {
+        // Files that do not look like ours are the user's.
+        let Some(StatePath {
+            attempt,
+            checkpoint,
+        }) = StatePath::parse(path)
+        else {
+            return false;
+        };
+        let own = self.attempt.get();
+        let is_settled = attempt < own || (attempt == own && checkpoint < self.keep_from.get());
+        is_settled && !keep_files.contains(path)
+    }
+}
+
+impl JobFolder {
+    /// Deletes log entries, then every state file that nothing needs, orphans of failed checkpoints
+    /// included; tells how many of both were deleted. Whatever is gone already is no error.
+    ///
+    /// Costs one listing of the job's state files.
+    ///
+    /// # Errors
+    /// A store that cannot be listed, or refuses a deletion.
+    pub async fn collect_garbage(&self, garbage: &Garbage) -> Result<u64> {
+        let entries = garbage
+            .entries
+            .iter()
+            .map(|number| self.name(&entry_path(*number)));
+        let mut deleted_count = self
+            .store()
+            .delete(entries.collect(), &self.name(LOG_FOLDER))
+            .await?;
+
+        let keep_files = garbage.keep_files.iter().map(String::as_str).collect();
+        let state_folder = self.name(STATE_FOLDER);
+        let listed = self.store().list(&state_folder).await?;
+        let prefix = self.name("");
+        let is_garbage = |name: &String| {
+            let path = name
+                .strip_prefix(&prefix)
+                .map(|path| path.trim_start_matches('/'));
+            path.is_some_and(|path| garbage.includes(path, &keep_files))
+        };
+        let files = listed.into_iter().filter(is_garbage).collect();
+        deleted_count += self.store().delete(files, &state_folder).await?;
+        let settled = garbage.clone();
+        let is_removable = move |attempt: &str, checkpoint: &str| {
+            let path = format!("{STATE_FOLDER}/{attempt}/{checkpoint}/file");
+            settled.includes(&path, &HashSet::new())
+        };
+        self.store()
+            .remove_empty_folders(&state_folder, is_removable)
+            .await?;
+        Ok(deleted_count)
+    }
+}
