@@ -10,15 +10,24 @@ mod text;
 
 pub use output::Output;
 
+use std::fmt::Debug;
 use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_buffer::NullBuffer;
 use arrow_schema::{DataType, Schema, SchemaRef};
 
-/// What one column holds: numbers, text, bytes, optional ones, and nested records.
+/// What one column holds: numbers, text, bytes, optional ones, lists, and nested records.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be held in a column",
+    label = "not a column type",
+    note = "column types are bool, i8 to i64, u8 to u64, f32, f64, String, Vec<u8>, [u8; N], \
+            Timestamp, an Option, a Vec or a tuple of column types, and structs of them",
+    note = "a struct of your own becomes one with #[derive(Clone, Default, Record)]"
+)]
 pub trait Field: Clone + Default + Send + Sync + 'static {
     /// A row's value, borrowed from its column.
-    type View<'a>: Copy + PartialEq;
+    type View<'a>: Copy + PartialEq + Debug;
     /// The column, downcast once for each chunk.
     type Column: Clone + 'static;
     /// Collects rows into a column.
@@ -33,8 +42,18 @@ pub trait Field: Clone + Default + Send + Sync + 'static {
     /// The name in state schemas: stable for ever.
     fn type_name() -> String;
 
+    /// Downcasts a column whose nulls are seen to elsewhere, so that a row hidden by one may read as
+    /// any value; `None` where it has another type.
+    fn values(array: &ArrayRef) -> Option<Self::Column>;
+
     /// Downcasts a column; `None` where it has another type, or nulls that the type cannot hold.
-    fn column(array: &ArrayRef) -> Option<Self::Column>;
+    fn column(array: &ArrayRef) -> Option<Self::Column> {
+        if Self::IS_NULLABLE || array.null_count() == 0 {
+            Self::values(array)
+        } else {
+            None
+        }
+    }
 
     /// Reads a row.
     ///
@@ -57,11 +76,25 @@ pub trait FieldBuilder<F: Field>: Default + Send + 'static {
     /// Appends a row.
     fn push(&mut self, view: F::View<'_>);
 
+    /// Takes what was collected, with nulls where `nulls` says so; the builder is empty afterwards.
+    ///
+    /// # Panics
+    /// Where `nulls` is not as long as the column.
+    fn finish_with(&mut self, nulls: Option<NullBuffer>) -> ArrayRef;
+
     /// Takes what was collected; the builder is empty afterwards.
-    fn finish(&mut self) -> ArrayRef;
+    fn finish(&mut self) -> ArrayRef {
+        self.finish_with(None)
+    }
 }
 
 /// What a stream carries: a fixed list of columns. Derive it with `#[derive(Record)]`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be carried by a stream",
+    label = "not a record",
+    note = "records are structs with #[derive(Clone, Default, Record)], column types such as u64 \
+            or String, and tuples of column types"
+)]
 pub trait Record: Clone + Send + Sync + 'static {
     /// A row, borrowed from its columns.
     type View<'a>: Copy;
@@ -218,9 +251,4 @@ impl<R: Record> Rows<R> {
     pub fn iter(&self) -> impl Iterator<Item = R::View<'_>> {
         (0..self.row_count).map(|row| R::view(&self.columns, row))
     }
-}
-
-/// Whether a column's type and nulls are what a field can hold.
-pub(crate) fn fits<F: Field>(array: &ArrayRef) -> bool {
-    *array.data_type() == F::data_type() && (F::IS_NULLABLE || array.null_count() == 0)
 }

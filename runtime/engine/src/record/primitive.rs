@@ -6,11 +6,11 @@ use arrow_array::types::{
     Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
     UInt32Type, UInt64Type,
 };
-use arrow_array::{Array, ArrayRef, BooleanArray, PrimitiveArray};
-use arrow_buffer::{BooleanBufferBuilder, ScalarBuffer};
+use arrow_array::{ArrayRef, BooleanArray, PrimitiveArray};
+use arrow_buffer::{BooleanBufferBuilder, NullBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::{Field, FieldBuilder, Record, SingleColumn, fits};
+use super::{Field, FieldBuilder, Record, SingleColumn};
 
 macro_rules! primitive_fields {
     ($($type:ty, $arrow:ty, $data_type:ident, $name:literal;)*) => {$(
@@ -27,9 +27,9 @@ macro_rules! primitive_fields {
                 $name.to_owned()
             }
 
-            fn column(array: &ArrayRef) -> Option<Self::Column> {
+            fn values(array: &ArrayRef) -> Option<Self::Column> {
                 let array = array.as_any().downcast_ref::<PrimitiveArray<$arrow>>()?;
-                (array.null_count() == 0).then(|| array.values().clone())
+                Some(array.values().clone())
             }
 
             #[inline]
@@ -58,9 +58,9 @@ macro_rules! primitive_fields {
                 self.values.push(view);
             }
 
-            fn finish(&mut self) -> ArrayRef {
+            fn finish_with(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
                 let values = std::mem::take(&mut self.values);
-                Arc::new(PrimitiveArray::<$arrow>::new(values.into(), None))
+                Arc::new(PrimitiveArray::<$arrow>::new(values.into(), nulls))
             }
         }
     )*
@@ -114,9 +114,8 @@ impl Field for bool {
         "bool".to_owned()
     }
 
-    fn column(array: &ArrayRef) -> Option<BooleanArray> {
-        let column = array.as_any().downcast_ref::<BooleanArray>()?;
-        fits::<bool>(array).then(|| column.clone())
+    fn values(array: &ArrayRef) -> Option<BooleanArray> {
+        array.as_any().downcast_ref::<BooleanArray>().cloned()
     }
 
     #[inline]
@@ -145,8 +144,8 @@ impl FieldBuilder<bool> for BooleanBuilder {
         self.values.append(view);
     }
 
-    fn finish(&mut self) -> ArrayRef {
-        Arc::new(BooleanArray::new(self.values.finish(), None))
+    fn finish_with(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+        Arc::new(BooleanArray::new(self.values.finish(), nulls))
     }
 }
 

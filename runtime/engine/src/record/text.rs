@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use arrow_array::types::{BinaryType, ByteArrayType, Utf8Type};
 use arrow_array::{ArrayRef, BinaryArray, GenericByteArray, StringArray};
-use arrow_buffer::{Buffer, OffsetBuffer, ScalarBuffer};
+use arrow_buffer::{Buffer, NullBuffer, OffsetBuffer, ScalarBuffer};
 use arrow_schema::DataType;
 
-use super::{Field, FieldBuilder, Record, SingleColumn, fits};
+use super::{Field, FieldBuilder, Record, SingleColumn};
 
 /// Collects text or bytes: one growing buffer and the offsets of its rows.
 #[derive(Debug)]
@@ -26,14 +26,18 @@ impl Default for ByteBuilder {
 }
 
 impl ByteBuilder {
-    fn take<T: ByteArrayType<Offset = i32>>(&mut self, last: usize) -> GenericByteArray<T> {
+    fn take<T>(&mut self, nulls: Option<NullBuffer>) -> GenericByteArray<T>
+    where
+        T: ByteArrayType<Offset = i32>,
+    {
+        let last = self.offsets.len() - 1;
         let offsets = std::mem::replace(&mut self.offsets, Vec::with_capacity(last + 1));
         self.offsets.push(0);
         let room = self.bytes.len();
         let bytes = std::mem::replace(&mut self.bytes, Vec::with_capacity(room));
         // Offsets only grow, since each is the length of `bytes` after a push.
         let offsets = OffsetBuffer::new(ScalarBuffer::from(offsets));
-        GenericByteArray::new(offsets, Buffer::from_vec(bytes), None)
+        GenericByteArray::new(offsets, Buffer::from_vec(bytes), nulls)
     }
 
     #[inline]
@@ -59,9 +63,8 @@ macro_rules! byte_fields {
                 $name.to_owned()
             }
 
-            fn column(array: &ArrayRef) -> Option<$array> {
-                let column = array.as_any().downcast_ref::<$array>()?;
-                fits::<$type>(array).then(|| column.clone())
+            fn values(array: &ArrayRef) -> Option<$array> {
+                array.as_any().downcast_ref::<$array>().cloned()
             }
 
             #[inline]
@@ -90,9 +93,8 @@ macro_rules! byte_fields {
                 self.append(view.as_ref());
             }
 
-            fn finish(&mut self) -> ArrayRef {
-                let row_count = self.offsets.len() - 1;
-                Arc::new(self.take::<$arrow>(row_count))
+            fn finish_with(&mut self, nulls: Option<NullBuffer>) -> ArrayRef {
+                Arc::new(self.take::<$arrow>(nulls))
             }
         }
     )*
