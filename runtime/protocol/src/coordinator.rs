@@ -1,324 +1,275 @@
 //! The coordinator of one job: attempts, barriers, the checkpoint log, restarts and retention.
 //!
-//! A state machine without I/O: [`Coordinator::handle`](self) takes one [`Event`] with the time it
-//! happened and returns [`Action`]s for the driver to carry out. The driver answers each action that
-//! asks for something with the event named at it, in any order, late or never.
+//! A state machine without I/O: [`Coordinator::handle`] takes one [`Event`] with the time it happened
+//! and returns [`Action`]s for the driver to carry out. The driver answers each action that asks for
+//! something with the event named at it, in any order, late or never.
+//!
+//! ```text
+//!          ┌───────────────── lost the race ────────────────┐
+//! Start ─→ Reading ─→ Fencing ─→ Running (waits for slots, restores, runs, commits) ─→ Over
+//!             ↑                     │ failure, rescale
+//!             └─ BackingOff ←─ Cancelling
+//! ```
 
-use serde::{Deserialize, Serialize};
+mod action;
+mod budget;
+mod checkpoint;
+mod command;
+mod completion;
+mod config;
+mod event;
+mod log_append;
+mod log_read;
+mod log_retry;
+mod outbox;
+mod placement;
+mod planted;
+mod restart;
+mod restore;
+mod retention;
+mod running;
+mod start;
 
-use crate::{
-    Attempt, CheckpointId, CheckpointKind, Entry, FromWorker, LogNumber, Manifest, Parallelism,
-    ToWorker, WorkerId,
-};
+use std::collections::BTreeMap;
 
-/// Where a job that starts takes its state from.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum StartFrom {
-    /// The newest retained checkpoint if there is one, else empty.
-    Latest,
-    /// Nothing, whatever the log holds; what it retains stays retained.
-    Empty,
-    /// A retained checkpoint of this job's own log.
-    Checkpoint(CheckpointId),
-    /// Another job's manifest, already read by the driver, its file paths made whole URLs.
-    Foreign(Box<Manifest>),
+pub use action::{Action, JobOutcome, JobState};
+use budget::RestartBudget;
+use command::Wishes;
+pub use config::{CoordinatorConfig, RestartPolicy, StartFrom};
+pub use event::{AppendOutcome, Command, Event};
+use log_read::LogRead;
+use outbox::Outbox;
+use restart::{BackingOff, Cancelling};
+pub use restore::{RestoreError, StateMismatch, check_restore, plan_restore};
+use running::Running;
+use start::Fencing;
+
+use crate::{Attempt, FromWorker, JobPlan, Parallelism, WorkerId};
+
+/// Where the job stands.
+#[derive(Debug)]
+enum Phase {
+    /// Before [`Event::Start`].
+    Idle,
+    /// Reads what the log names.
+    Reading(LogRead),
+    /// Appends the next attempt's fence.
+    Fencing(Box<Fencing>),
+    /// The fence counts.
+    Running(Box<Running>),
+    /// Waits until the workers have dropped the attempt.
+    Cancelling(Cancelling),
+    /// Waits before the next attempt.
+    BackingOff(BackingOff),
+    /// After [`Action::Finish`].
+    Over,
 }
 
-/// How a failed job is restarted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct RestartPolicy {
-    /// The wait before the first restart.
-    pub initial_backoff_ms: u64,
-    /// The longest wait.
-    pub max_backoff_ms: u64,
-    /// Restarts allowed in a row; the job ends at one more. `None`: no bound.
-    pub max_restarts: Option<u32>,
-    /// After running this long, wait and budget begin anew.
-    pub reset_after_ms: u64,
+/// A collection that the driver has not reported as done.
+#[derive(Debug, Default)]
+struct Collection {
+    request: Option<u64>,
+    is_due: bool,
 }
 
-/// What a coordinator is told once.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct CoordinatorConfig {
-    /// Subtasks a chain.
-    pub parallelism: Parallelism,
-    /// From one trigger to the next; `None`: only savepoints.
-    pub checkpoint_interval_ms: Option<u64>,
-    /// A checkpoint not complete after this long is aborted.
-    pub checkpoint_timeout_ms: u64,
-    /// The least time from the end of one checkpoint to the next trigger.
-    pub min_pause_ms: u64,
-    /// How many automatic checkpoints are retained; at least 1.
-    pub retained_checkpoints: u32,
-    /// How failures are met.
-    pub restart: RestartPolicy,
-    /// Where the first attempt takes its state from; later attempts take the latest.
-    pub start_from: StartFrom,
-    /// Names this process in fences, for people.
-    pub writer: String,
-    /// Seeds nonces; differs for every process.
-    pub nonce_seed: u64,
+/// One job's coordinator.
+///
+/// # Invariants
+/// The four rules of the checkpoint log, and with them that no counted checkpoint is lost and at most
+/// one attempt's output is committed; held by the simulation.
+#[derive(Debug)]
+pub struct Coordinator {
+    config: CoordinatorConfig,
+    plan: JobPlan,
+    phase: Phase,
+    now_ms: i64,
+    out: Outbox,
+    workers: BTreeMap<WorkerId, u32>,
+    /// What the next attempt runs with.
+    parallelism: Parallelism,
+    /// Taken when the first fence counts.
+    start_from: Option<StartFrom>,
+    budget: RestartBudget,
+    wishes: Wishes,
+    race_count: u32,
+    collection: Collection,
+    timer_ms: Option<i64>,
+    reported: Option<JobState>,
 }
 
-/// What the store answered to an append.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum AppendOutcome {
-    /// The entry was created, or a retry found this very entry (by its nonce) already there.
-    Created,
-    /// Another entry has this number.
-    Taken,
-    /// Unknown: the store could not be asked to the end. The entry may exist, or appear later.
-    Unknown {
-        /// Why, for people.
-        reason: String,
-    },
+impl Coordinator {
+    /// A coordinator that waits for [`Event::Start`].
+    pub fn new(config: CoordinatorConfig, plan: JobPlan) -> Self {
+        Self {
+            out: Outbox::new(config.nonce_seed),
+            parallelism: config.parallelism,
+            start_from: Some(config.start_from.clone()),
+            config,
+            plan,
+            phase: Phase::Idle,
+            now_ms: i64::MIN,
+            workers: BTreeMap::new(),
+            budget: RestartBudget::default(),
+            wishes: Wishes::default(),
+            race_count: 0,
+            collection: Collection::default(),
+            timer_ms: None,
+            reported: None,
+        }
+    }
+
+    /// Takes a fact and decides what follows. `now_ms` is any clock's milliseconds; a step back is
+    /// taken for no step. After [`Action::Finish`] nothing follows any event.
+    pub fn handle(&mut self, now_ms: i64, event: Event) -> Vec<Action> {
+        if matches!(self.phase, Phase::Over) {
+            return Vec::new();
+        }
+        self.now_ms = self.now_ms.max(now_ms);
+        self.dispatch(event);
+        self.on_time();
+        self.advance();
+        self.set_timer();
+        self.out.take()
+    }
+
+    fn dispatch(&mut self, event: Event) {
+        match event {
+            Event::Start => {
+                if matches!(self.phase, Phase::Idle) {
+                    self.begin_reading();
+                }
+            }
+            Event::Tick => self.timer_ms = None,
+            Event::WorkerJoined { worker, slot_count } => self.worker_joined(worker, slot_count),
+            Event::WorkerLost { worker, reason } => self.worker_lost(worker, reason),
+            Event::Worker { worker, message } => self.worker_says(worker, message),
+            Event::LogListed { request, numbers } => self.log_listed(request, numbers),
+            Event::EntryRead { request, entry } => self.entry_read(request, entry),
+            Event::Appended { request, outcome } => self.appended(request, outcome),
+            Event::GarbageCollected { request, .. } => {
+                if self.collection.request == Some(request) {
+                    self.collection.request = None;
+                }
+            }
+            Event::Command(command) => self.command(command),
+        }
+    }
+
+    fn worker_joined(&mut self, worker: WorkerId, slot_count: u32) {
+        if self.workers.contains_key(&worker) {
+            self.worker_lost(worker, "it joined anew".to_owned());
+        }
+        self.workers.insert(worker, slot_count);
+    }
+
+    fn worker_says(&mut self, worker: WorkerId, message: FromWorker) {
+        if let FromWorker::Cancelled { attempt } = message {
+            self.cancelled(worker, attempt);
+            return;
+        }
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
+        if !running.expects(worker, attempt_of(&message)) {
+            return;
+        }
+        match message {
+            FromWorker::Running { .. } => self.worker_runs(worker),
+            FromWorker::Acknowledged {
+                checkpoint,
+                subtask,
+                snapshot,
+                ..
+            } => self.acknowledged(checkpoint, subtask, *snapshot),
+            FromWorker::SnapshotFailed {
+                checkpoint,
+                subtask,
+                reason,
+                ..
+            } => {
+                let reason = format!("subtask {subtask} could not store its snapshot: {reason}");
+                self.abort_checkpoint(Some(checkpoint), &reason);
+            }
+            FromWorker::Ended { subtask, .. } => self.subtask_ended(subtask),
+            FromWorker::Committed { checkpoint, .. } => self.committed(worker, checkpoint),
+            FromWorker::Failed {
+                subtask,
+                operator,
+                message,
+                is_permanent,
+                ..
+            } => {
+                let reason = restart::describe(worker, subtask, operator.as_deref(), &message);
+                self.fail_attempt(reason, is_permanent);
+            }
+            FromWorker::Cancelled { .. } => {}
+        }
+    }
+
+    /// Does what the clock asks for.
+    fn on_time(&mut self) {
+        let now_ms = self.now_ms;
+        match &mut self.phase {
+            Phase::Reading(read) => read.on_time(now_ms, &mut self.out),
+            Phase::Fencing(fencing) => fencing.append.on_time(now_ms, &mut self.out),
+            Phase::Running(running) => {
+                running.retry_log(now_ms, &mut self.out);
+                self.abort_overdue_checkpoint();
+            }
+            Phase::Cancelling(_) => self.give_up_cancelling(),
+            Phase::BackingOff(backing_off) if backing_off.until_ms <= now_ms => {
+                self.begin_reading();
+            }
+            Phase::BackingOff(_) | Phase::Idle | Phase::Over => {}
+        }
+    }
+
+    /// Begins whatever can begin now.
+    fn advance(&mut self) {
+        self.advance_stop();
+        self.advance_deployment();
+        self.advance_log();
+        self.advance_end();
+        self.advance_checkpoint();
+        self.advance_collection();
+    }
+
+    fn set_timer(&mut self) {
+        let due_ms = match &self.phase {
+            Phase::Reading(read) => read.due_ms(),
+            Phase::Fencing(fencing) => fencing.append.due_ms(),
+            Phase::Running(running) => self.running_due_ms(running),
+            Phase::Cancelling(cancelling) => Some(cancelling.deadline_ms),
+            Phase::BackingOff(backing_off) => Some(backing_off.until_ms),
+            Phase::Idle | Phase::Over => None,
+        };
+        if let Some(at_ms) = due_ms
+            && self.timer_ms != Some(at_ms)
+        {
+            self.timer_ms = Some(at_ms);
+            self.out.push(Action::SetTimer { at_ms });
+        }
+    }
+
+    fn report(&mut self, state: JobState) {
+        if self.reported.as_ref() != Some(&state) {
+            self.out.push(Action::Report(Box::new(state.clone())));
+            self.reported = Some(state);
+        }
+    }
 }
 
-/// What a user or the process's signals ask for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Command {
-    /// Take a savepoint. `request` names it in [`Action::CommandDone`].
-    Savepoint {
-        /// Chosen by the driver.
-        request: u64,
-    },
-    /// Stop; with a savepoint first, unless `is_immediate`.
-    Stop {
-        /// Chosen by the driver.
-        request: u64,
-        /// Stop at once, without a savepoint.
-        is_immediate: bool,
-    },
-    /// Change the parallelism: checkpoint, then a new attempt from it.
-    Rescale {
-        /// Chosen by the driver.
-        request: u64,
-        /// The new number of subtasks a chain.
-        parallelism: Parallelism,
-    },
-    /// Release a retained checkpoint or savepoint.
-    Release {
-        /// Chosen by the driver.
-        request: u64,
-        /// Which one.
-        checkpoint: CheckpointId,
-    },
-    /// Change interval or retention of the running job.
-    Reconfigure {
-        /// As in [`CoordinatorConfig`].
-        checkpoint_interval_ms: Option<u64>,
-        /// As in [`CoordinatorConfig`].
-        retained_checkpoints: u32,
-    },
+fn attempt_of(message: &FromWorker) -> Attempt {
+    match message {
+        FromWorker::Running { attempt }
+        | FromWorker::Acknowledged { attempt, .. }
+        | FromWorker::SnapshotFailed { attempt, .. }
+        | FromWorker::Ended { attempt, .. }
+        | FromWorker::Committed { attempt, .. }
+        | FromWorker::Failed { attempt, .. }
+        | FromWorker::Cancelled { attempt } => *attempt,
+    }
 }
 
-/// What happened.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Event {
-    /// Begin. Sent once, first.
-    Start,
-    /// Time passed; sent at or after the time that [`Action::SetTimer`] asked for.
-    Tick,
-    /// A worker can take subtasks. In a job of one process: worker 1, right after `Start`.
-    WorkerJoined {
-        /// The worker.
-        worker: WorkerId,
-        /// How many subtasks of each chain it takes.
-        slot_count: u32,
-    },
-    /// A worker is gone, with its tasks.
-    WorkerLost {
-        /// The worker.
-        worker: WorkerId,
-        /// Why, for people.
-        reason: String,
-    },
-    /// A worker says something.
-    Worker {
-        /// The worker.
-        worker: WorkerId,
-        /// What it says.
-        message: FromWorker,
-    },
-    /// Answers [`Action::ListLog`].
-    LogListed {
-        /// The action's number.
-        request: u64,
-        /// Every entry's number, ascending; or why the store could not be asked.
-        numbers: Result<Vec<LogNumber>, String>,
-    },
-    /// Answers [`Action::ReadEntry`]; `None` where there is no such entry.
-    EntryRead {
-        /// The action's number.
-        request: u64,
-        /// The entry, or why it could not be read.
-        entry: Result<Option<Box<Entry>>, String>,
-    },
-    /// Answers [`Action::Append`].
-    Appended {
-        /// The action's number.
-        request: u64,
-        /// What the store said.
-        outcome: AppendOutcome,
-    },
-    /// Answers [`Action::CollectGarbage`].
-    GarbageCollected {
-        /// The action's number.
-        request: u64,
-        /// Files and entries deleted, or why not.
-        result: Result<u64, String>,
-    },
-    /// Somebody asks for something.
-    Command(Command),
-}
-
-/// What must be done.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Action {
-    /// List the log's numbers; answer with [`Event::LogListed`].
-    ListLog {
-        /// Repeated in the answer.
-        request: u64,
-    },
-    /// Read one entry; answer with [`Event::EntryRead`].
-    ReadEntry {
-        /// Repeated in the answer.
-        request: u64,
-        /// Which one.
-        number: LogNumber,
-    },
-    /// Create this entry only if its number is free; answer with [`Event::Appended`].
-    Append {
-        /// Repeated in the answer.
-        request: u64,
-        /// The entry, its number included.
-        entry: Box<Entry>,
-    },
-    /// Send this to a worker.
-    Send {
-        /// The worker.
-        worker: WorkerId,
-        /// What to tell it.
-        message: ToWorker,
-    },
-    /// Send [`Event::Tick`] at this time; replaces any earlier wish.
-    SetTimer {
-        /// Milliseconds on the clock that `handle` is given.
-        at_ms: i64,
-    },
-    /// Delete log entries, then state files; answer with [`Event::GarbageCollected`].
-    CollectGarbage {
-        /// Repeated in the answer.
-        request: u64,
-        /// Log entries to free (rule 3).
-        entries: Vec<LogNumber>,
-        /// The paths that named manifests refer to: they stay. Every other file of this job goes
-        /// (rule 4) if its attempt, as its path `state/<attempt>/<checkpoint>/…` tells, is at most
-        /// `attempt`.
-        keep_files: Vec<String>,
-        /// The first checkpoint of the own attempt that is not settled yet, if only to come: files
-        /// under `state/<attempt>/<checkpoint>/` from this one on stay, whatever `keep_files`
-        /// says. So a collection that sleeps cannot harm a checkpoint triggered after it began.
-        keep_from: CheckpointId,
-        /// The collector's own attempt.
-        attempt: Attempt,
-    },
-    /// The state changed; for status, the job API and logs.
-    Report(Box<JobState>),
-    /// A checkpoint is complete; for status, the job API and logs.
-    CheckpointCompleted {
-        /// Its entry.
-        entry: Box<Entry>,
-    },
-    /// A checkpoint failed; for status, the job API and logs.
-    CheckpointFailed {
-        /// Which one.
-        checkpoint: CheckpointId,
-        /// Its kind.
-        kind: CheckpointKind,
-        /// Why, for people.
-        reason: String,
-        /// How many failed since the last one that completed, this one included.
-        failure_count: u32,
-    },
-    /// The log could not be asked; it is tried again and the job runs on. For status, the job API
-    /// and logs.
-    LogUnavailable {
-        /// What failed and why, for people.
-        reason: String,
-        /// How often in a row.
-        failure_count: u32,
-    },
-    /// A command ended.
-    CommandDone {
-        /// The command's number.
-        request: u64,
-        /// The checkpoint it led to, if any, or why it failed.
-        result: Result<Option<CheckpointId>, String>,
-    },
-    /// The job is over; nothing follows.
-    Finish(JobOutcome),
-}
-
-/// How a job ended.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub enum JobOutcome {
-    /// Every source was read to its end and everything is committed.
-    Finished {
-        /// The final checkpoint.
-        checkpoint: Option<CheckpointId>,
-    },
-    /// Stopped as asked.
-    Stopped {
-        /// The savepoint taken, unless the stop was immediate.
-        savepoint: Option<CheckpointId>,
-    },
-    /// Another attempt has taken over; this process must end and touch nothing more.
-    Fenced {
-        /// The entry that fenced it.
-        by: LogNumber,
-    },
-    /// It cannot go on.
-    Failed {
-        /// The reason, with what to do, for people.
-        reason: String,
-    },
-}
-
-/// What the job is doing, for status.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
-pub enum JobState {
-    /// Reading the log, appending the fence.
-    Starting,
-    /// Subtasks are restoring their state.
-    Restoring {
-        /// The attempt.
-        attempt: Attempt,
-        /// From which checkpoint, if any.
-        checkpoint: Option<CheckpointId>,
-    },
-    /// Every subtask runs.
-    Running {
-        /// The attempt.
-        attempt: Attempt,
-        /// From which checkpoint it went on, if any.
-        restored: Option<CheckpointId>,
-    },
-    /// Waiting to restart after a failure.
-    BackingOff {
-        /// When it starts again, milliseconds on the clock that `handle` is given.
-        until_ms: i64,
-        /// What failed.
-        reason: String,
-        /// Restarts so far in this process.
-        restart_count: u32,
-    },
-    /// Taking the last checkpoint before it ends.
-    Stopping {
-        /// The attempt.
-        attempt: Attempt,
-    },
-}
+#[cfg(test)]
+mod tests;

@@ -16,10 +16,12 @@ mod key_group;
 mod manifest;
 mod message;
 mod plan;
+#[cfg(test)]
+mod simulation;
 
 pub use coordinator::{
-    Action, AppendOutcome, Command, CoordinatorConfig, Event, JobOutcome, JobState, RestartPolicy,
-    StartFrom,
+    Action, AppendOutcome, Command, Coordinator, CoordinatorConfig, Event, JobOutcome, JobState,
+    RestartPolicy, RestoreError, StartFrom, StateMismatch, check_restore, plan_restore,
 };
 pub use entry::EntryError;
 pub use ids::{

@@ -51,6 +51,24 @@ pub struct StateFile {
     pub row_count: u64,
 }
 
+impl StateFile {
+    /// The folder, with its closing slash, that holds the files of one checkpoint of one attempt,
+    /// relative to the job's folder.
+    pub fn checkpoint_folder(attempt: Attempt, checkpoint: CheckpointId) -> String {
+        format!("state/{attempt}/{checkpoint}/")
+    }
+
+    /// Which attempt wrote a path below the job's folder, and for which checkpoint; `None` if no
+    /// attempt of this job did.
+    pub fn writer_of(path: &str) -> Option<(Attempt, CheckpointId)> {
+        let mut parts = path.strip_prefix("state/")?.split('/');
+        let mut number = || parts.next()?.parse::<u64>().ok();
+        let attempt = Attempt::new(number()?).ok()?;
+        let checkpoint = CheckpointId::new(number()?).ok()?;
+        Some((attempt, checkpoint))
+    }
+}
+
 /// What one subtask of an operator keeps.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]

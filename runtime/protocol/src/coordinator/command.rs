@@ -1,0 +1,213 @@
+//! What users ask for, until it is done.
+
+use std::collections::VecDeque;
+
+use super::checkpoint::Purpose;
+use super::placement::{place, slot_count};
+use super::running::Stage;
+use super::{Coordinator, Phase};
+use crate::{Action, CheckpointId, Command, JobOutcome, Parallelism};
+
+/// How many savepoints, and how many releases, may wait.
+const MAX_WAITING: usize = 64;
+
+/// A stop that was asked for.
+#[derive(Debug)]
+pub(super) struct Stop {
+    requests: Vec<u64>,
+    is_immediate: bool,
+    /// The last savepoint, once it counts.
+    pub(super) savepoint: Option<CheckpointId>,
+}
+
+/// Commands that wait for the job to be able to carry them out.
+#[derive(Debug, Default)]
+pub(super) struct Wishes {
+    pub(super) savepoints: VecDeque<u64>,
+    pub(super) releases: VecDeque<(u64, CheckpointId)>,
+    pub(super) rescale: Option<(u64, Parallelism)>,
+    pub(super) stop: Option<Stop>,
+}
+
+impl Coordinator {
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Savepoint { request } => {
+                if self.wishes.savepoints.len() < MAX_WAITING {
+                    self.wishes.savepoints.push_back(request);
+                } else {
+                    self.refuse(request, format!("{MAX_WAITING} savepoints wait already"));
+                }
+            }
+            Command::Release {
+                request,
+                checkpoint,
+            } => {
+                if self.wishes.releases.len() < MAX_WAITING {
+                    self.wishes.releases.push_back((request, checkpoint));
+                } else {
+                    self.refuse(request, format!("{MAX_WAITING} releases wait already"));
+                }
+            }
+            Command::Stop {
+                request,
+                is_immediate,
+            } => self.command_stop(request, is_immediate),
+            Command::Rescale {
+                request,
+                parallelism,
+            } => self.command_rescale(request, parallelism),
+            Command::Reconfigure {
+                checkpoint_interval_ms,
+                retained_checkpoints,
+            } => {
+                self.config.checkpoint_interval_ms = checkpoint_interval_ms;
+                self.config.retained_checkpoints = retained_checkpoints;
+            }
+        }
+    }
+
+    fn refuse(&mut self, request: u64, reason: String) {
+        let result = Err(reason);
+        self.out.push(Action::CommandDone { request, result });
+    }
+
+    fn command_stop(&mut self, request: u64, is_immediate: bool) {
+        match &mut self.wishes.stop {
+            Some(stop) if stop.requests.len() >= MAX_WAITING => {
+                self.refuse(request, "the job is stopping already".to_owned());
+            }
+            Some(stop) => {
+                stop.requests.push(request);
+                stop.is_immediate |= is_immediate;
+            }
+            None => {
+                self.wishes.stop = Some(Stop {
+                    requests: vec![request],
+                    is_immediate,
+                    savepoint: None,
+                });
+            }
+        }
+    }
+
+    fn command_rescale(&mut self, request: u64, parallelism: Parallelism) {
+        let max = self.plan.max_parallelism;
+        if parallelism.get() > max.get() {
+            let reason = format!("parallelism {parallelism} is greater than max parallelism {max}");
+            return self.refuse(request, reason);
+        }
+        if let Some((replaced, _)) = self.wishes.rescale.replace((request, parallelism)) {
+            self.refuse(replaced, "a later rescale replaced this one".to_owned());
+        }
+    }
+
+    /// Stops as far as no savepoint is needed or possible.
+    pub(super) fn advance_stop(&mut self) {
+        let Some(stop) = &self.wishes.stop else {
+            return;
+        };
+        let has_savepoint = stop.savepoint.is_some();
+        let is_deployed = match &self.phase {
+            Phase::Running(running) => running.stage != Stage::WaitingForSlots,
+            Phase::Idle | Phase::Reading(_) | Phase::Fencing(_) => false,
+            Phase::Cancelling(_) | Phase::BackingOff(_) => false,
+            Phase::Over => return,
+        };
+        // Without running subtasks the newest checkpoint holds everything that counts. One that is
+        // complete is restored first, so that its transactions are committed.
+        if stop.is_immediate || (!is_deployed && !has_savepoint) {
+            let savepoint = stop.savepoint;
+            self.finish(JobOutcome::Stopped { savepoint });
+        }
+    }
+
+    /// The sources have stopped behind the barrier, so only a new attempt can go on.
+    pub(super) fn stop_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
+        if let Some(stop) = self.wishes.stop.take() {
+            for request in stop.requests {
+                let reason = format!(
+                    "savepoint {checkpoint} failed, so the job goes on from its latest \
+                     checkpoint: {reason}"
+                );
+                self.refuse(request, reason);
+            }
+        }
+        self.begin_cancelling_to_reopen();
+    }
+
+    /// Takes the checkpoint that the new parallelism starts from, if there are slots for it.
+    pub(super) fn trigger_rescale(&mut self) {
+        let Some((request, parallelism)) = self.wishes.rescale else {
+            return;
+        };
+        if parallelism == self.parallelism {
+            self.wishes.rescale = None;
+            let result = Ok(None);
+            self.out.push(Action::CommandDone { request, result });
+        } else if place(parallelism, &self.workers).is_none() {
+            self.wishes.rescale = None;
+            let slots = slot_count(&self.workers);
+            let reason =
+                format!("parallelism {parallelism} needs as many slots; there are {slots}");
+            self.refuse(request, reason);
+        } else {
+            self.trigger(Purpose::Rescale);
+        }
+    }
+
+    pub(super) fn rescale_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
+        if let Some((request, _)) = self.wishes.rescale.take() {
+            let reason = format!("checkpoint {checkpoint} before the rescale failed: {reason}");
+            self.refuse(request, reason);
+        }
+    }
+
+    pub(super) fn rescale_from_checkpoint(&mut self) {
+        self.begin_cancelling_to_reopen();
+    }
+
+    /// Every new attempt takes up a parallelism that waits, if there are slots for it.
+    pub(super) fn take_up_parallelism(&mut self) {
+        if let Some((_, parallelism)) = self.wishes.rescale
+            && place(parallelism, &self.workers).is_some()
+        {
+            self.parallelism = parallelism;
+        }
+    }
+
+    /// An attempt runs: a rescale that waited for it is done.
+    pub(super) fn rescaled(&mut self, checkpoint: Option<CheckpointId>) {
+        let is_done = |wish: &mut (u64, Parallelism)| wish.1 == self.parallelism;
+        if let Some((request, _)) = self.wishes.rescale.take_if(is_done) {
+            let result = Ok(checkpoint);
+            self.out.push(Action::CommandDone { request, result });
+        }
+    }
+
+    /// The job ends: every command that still waits gets its answer.
+    pub(super) fn settle_wishes(&mut self, outcome: &JobOutcome) {
+        let wishes = std::mem::take(&mut self.wishes);
+        for request in wishes.stop.into_iter().flat_map(|stop| stop.requests) {
+            let result = match outcome {
+                JobOutcome::Stopped { savepoint } => Ok(*savepoint),
+                JobOutcome::Finished { checkpoint } => Ok(*checkpoint),
+                JobOutcome::Fenced { by } => {
+                    Err(format!("entry {by} of another attempt fenced it"))
+                }
+                JobOutcome::Failed { reason } => Err(reason.clone()),
+            };
+            self.out.push(Action::CommandDone { request, result });
+        }
+        let releases = wishes.releases.into_iter().map(|(request, _)| request);
+        let rescales = wishes.rescale.into_iter().map(|(request, _)| request);
+        for request in wishes
+            .savepoints
+            .into_iter()
+            .chain(releases)
+            .chain(rescales)
+        {
+            self.refuse(request, "the job ended first".to_owned());
+        }
+    }
+}

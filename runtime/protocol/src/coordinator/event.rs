@@ -1,0 +1,117 @@
+//! What the coordinator is told: facts, each the answer to an action or a thing that happened.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{CheckpointId, Entry, FromWorker, LogNumber, Parallelism, WorkerId};
+
+/// What the store answered to an append.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum AppendOutcome {
+    /// The entry was created, or a retry found this very entry (by its nonce) already there.
+    Created,
+    /// Another entry has this number.
+    Taken,
+    /// Unknown: the store could not be asked to the end. The entry may exist, or appear later.
+    Unknown {
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// What a user or the process's signals ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Command {
+    /// Take a savepoint. `request` names it in [`Action::CommandDone`].
+    Savepoint {
+        /// Chosen by the driver.
+        request: u64,
+    },
+    /// Stop; with a savepoint first, unless `is_immediate`.
+    Stop {
+        /// Chosen by the driver.
+        request: u64,
+        /// Stop at once, without a savepoint.
+        is_immediate: bool,
+    },
+    /// Change the parallelism: checkpoint, then a new attempt from it.
+    Rescale {
+        /// Chosen by the driver.
+        request: u64,
+        /// The new number of subtasks a chain.
+        parallelism: Parallelism,
+    },
+    /// Release a retained checkpoint or savepoint.
+    Release {
+        /// Chosen by the driver.
+        request: u64,
+        /// Which one.
+        checkpoint: CheckpointId,
+    },
+    /// Change interval or retention of the running job.
+    Reconfigure {
+        /// As in [`CoordinatorConfig`].
+        checkpoint_interval_ms: Option<u64>,
+        /// As in [`CoordinatorConfig`].
+        retained_checkpoints: u32,
+    },
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    /// Begin. Sent once, first.
+    Start,
+    /// Time passed; sent at or after the time that [`Action::SetTimer`] asked for.
+    Tick,
+    /// A worker can take subtasks. In a job of one process: worker 1, right after `Start`.
+    WorkerJoined {
+        /// The worker.
+        worker: WorkerId,
+        /// How many subtasks of each chain it takes.
+        slot_count: u32,
+    },
+    /// A worker is gone, with its tasks.
+    WorkerLost {
+        /// The worker.
+        worker: WorkerId,
+        /// Why, for people.
+        reason: String,
+    },
+    /// A worker says something.
+    Worker {
+        /// The worker.
+        worker: WorkerId,
+        /// What it says.
+        message: FromWorker,
+    },
+    /// Answers [`Action::ListLog`].
+    LogListed {
+        /// The action's number.
+        request: u64,
+        /// Every entry's number, ascending; or why the store could not be asked.
+        numbers: Result<Vec<LogNumber>, String>,
+    },
+    /// Answers [`Action::ReadEntry`]; `None` where there is no such entry.
+    EntryRead {
+        /// The action's number.
+        request: u64,
+        /// The entry, or why it could not be read.
+        entry: Result<Option<Box<Entry>>, String>,
+    },
+    /// Answers [`Action::Append`].
+    Appended {
+        /// The action's number.
+        request: u64,
+        /// What the store said.
+        outcome: AppendOutcome,
+    },
+    /// Answers [`Action::CollectGarbage`].
+    GarbageCollected {
+        /// The action's number.
+        request: u64,
+        /// Files and entries deleted, or why not.
+        result: Result<u64, String>,
+    },
+    /// Somebody asks for something.
+    Command(Command),
+}

@@ -1,0 +1,186 @@
+//! Which checkpoints stay, and what nobody refers to any more. Pure.
+
+use std::collections::BTreeSet;
+
+use super::log_read::LogContent;
+use super::planted::planted;
+use crate::{Base, CheckpointId, CheckpointKind, Entry, LogNumber, Manifest};
+
+/// The log as the running attempt knows it: it alone appends, else it is fenced.
+///
+/// # Invariants
+/// `head` is the attempt's own newest counted entry; `retained` is what that entry names, ascending by
+/// number, checkpoints only; `base`, where it is a checkpoint of this log, is one of them.
+#[derive(Debug)]
+pub(super) struct LogView {
+    pub(super) head: LogNumber,
+    pub(super) base: Base,
+    pub(super) retained: Vec<Entry>,
+    /// The listing that showed `head` to be the highest.
+    numbers: Vec<LogNumber>,
+}
+
+/// What a collection may delete.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Garbage {
+    pub(super) entries: Vec<LogNumber>,
+    pub(super) keep_files: Vec<String>,
+}
+
+impl LogView {
+    /// After the attempt's fence counted.
+    pub(super) fn of_fence(content: LogContent, fence: &Entry, numbers: Vec<LogNumber>) -> Self {
+        Self {
+            head: fence.number,
+            base: fence.base(),
+            retained: content.retained,
+            numbers,
+        }
+    }
+
+    /// What a checkpoint's entry at this number has to name.
+    pub(super) fn retained_with(
+        &self,
+        number: LogNumber,
+        kind: CheckpointKind,
+        keep_count: u32,
+    ) -> Vec<LogNumber> {
+        let of_entry = |entry: &Entry| Some((entry.number, entry.manifest()?.kind));
+        let all: Vec<_> = self.retained.iter().filter_map(of_entry).collect();
+        let all = all.into_iter().chain([(number, kind)]);
+        newest(&all.collect::<Vec<_>>(), keep_count)
+    }
+
+    /// The attempt's own entry counts: it is the head now.
+    pub(super) fn count(&mut self, entry: Entry, numbers: Vec<LogNumber>) {
+        self.head = entry.number;
+        self.base = entry.base();
+        self.numbers = numbers;
+        let named: BTreeSet<_> = entry.retained.iter().copied().collect();
+        self.retained.retain(|entry| named.contains(&entry.number));
+        if entry.manifest().is_some() {
+            self.retained.push(entry);
+        }
+    }
+
+    /// The number that the attempt's next entry takes.
+    pub(super) fn next_number(&self) -> LogNumber {
+        self.head.next()
+    }
+
+    /// The greatest id of a retained checkpoint.
+    pub(super) fn greatest_checkpoint(&self) -> Option<CheckpointId> {
+        let manifests = self.retained.iter().filter_map(Entry::manifest);
+        manifests.map(|manifest| manifest.checkpoint).max()
+    }
+
+    /// What an attempt that starts now goes on from.
+    pub(super) fn base_manifest(&self) -> Option<&Manifest> {
+        match &self.base {
+            Base::Empty => None,
+            Base::Foreign(manifest) => Some(manifest),
+            Base::Checkpoint(number) => {
+                let mut entries = self.retained.iter();
+                entries.find(|entry| entry.number == *number)?.manifest()
+            }
+        }
+    }
+
+    /// Whether a file is one of those that no collection deletes now or later while the base stands.
+    pub(super) fn base_has_file(&self, path: &str) -> bool {
+        let mut files = self.base_manifest().into_iter().flat_map(Manifest::files);
+        files.any(|file| file.path == path)
+    }
+
+    /// The entry that the user may release under this id.
+    ///
+    /// # Errors
+    /// A checkpoint that is not retained, or that the job would go on from.
+    pub(super) fn releasable(&self, checkpoint: CheckpointId) -> Result<LogNumber, String> {
+        let is_it = |entry: &&Entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint);
+        let Some(entry) = self.retained.iter().find(is_it) else {
+            return Err(format!("checkpoint {checkpoint} is not retained"));
+        };
+        if self.base == Base::Checkpoint(entry.number) {
+            return Err(format!(
+                "checkpoint {checkpoint} is the one that the job goes on from; it can be released \
+                 when a newer one is complete"
+            ));
+        }
+        Ok(entry.number)
+    }
+
+    /// What nothing refers to: rule 3 for entries, and the files that rule 4 spares.
+    pub(super) fn garbage(&self) -> Garbage {
+        let named: BTreeSet<_> = self.retained.iter().map(|entry| entry.number).collect();
+        let is_free = |number: &LogNumber| {
+            if planted!(FreeNamedEntry) && named.first() == Some(number) {
+                return true;
+            }
+            let is_below = *number < self.head || planted!(FreeHighest);
+            is_below && !named.contains(number)
+        };
+        let entries = self.numbers.iter().copied().filter(is_free).collect();
+        let kept = self.retained.iter().filter_map(Entry::manifest);
+        let skipped = if planted!(CollectReferencedFile) {
+            1
+        } else {
+            0
+        };
+        let files = kept.flat_map(|manifest| manifest.files().skip(skipped));
+        let keep_files: BTreeSet<String> = files.map(|file| file.path.clone()).collect();
+        Garbage {
+            entries,
+            keep_files: keep_files.into_iter().collect(),
+        }
+    }
+}
+
+/// The newest `keep_count` automatic checkpoints and every savepoint.
+fn newest(all: &[(LogNumber, CheckpointKind)], keep_count: u32) -> Vec<LogNumber> {
+    let is_automatic = |kind| planted!(RetireSavepoints) || kind == CheckpointKind::Checkpoint;
+    let automatic = all.iter().filter(|(_, kind)| is_automatic(*kind)).count();
+    let mut surplus = automatic.saturating_sub(keep_count.max(1) as usize);
+    let mut kept = Vec::with_capacity(all.len());
+    for (number, kind) in all {
+        if is_automatic(*kind) && surplus > 0 {
+            surplus -= 1;
+        } else {
+            kept.push(*number);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn number(value: u64) -> LogNumber {
+        LogNumber::new(value).unwrap()
+    }
+
+    #[test]
+    fn the_newest_automatic_checkpoints_and_every_savepoint_stay() {
+        use CheckpointKind::{Checkpoint, Savepoint};
+        let all = [
+            (number(2), Checkpoint),
+            (number(3), Savepoint),
+            (number(5), Checkpoint),
+            (number(6), Savepoint),
+            (number(9), Checkpoint),
+        ];
+        assert_eq!(newest(&all, 2), [3, 5, 6, 9].map(number));
+        assert_eq!(newest(&all, 1), [3, 6, 9].map(number));
+        assert_eq!(newest(&all, 9), [2, 3, 5, 6, 9].map(number));
+    }
+
+    #[test]
+    fn a_retention_of_zero_keeps_one() {
+        let all = [
+            (number(2), CheckpointKind::Checkpoint),
+            (number(4), CheckpointKind::Checkpoint),
+        ];
+        assert_eq!(newest(&all, 0), [number(4)]);
+    }
+}
