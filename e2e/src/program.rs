@@ -174,7 +174,13 @@ impl Program {
         match self.recipe {
             Recipe::Go { package } => {
                 let mut command = Command::new("go");
-                command.args(["install", "-trimpath", "-ldflags=-s -w"]);
+                // Unoptimised is quick enough to run and a third quicker to have.
+                command.args([
+                    "install",
+                    "-trimpath",
+                    "-gcflags=all=-N -l",
+                    "-ldflags=-s -w",
+                ]);
                 command.arg(format!("{package}@{}", self.version));
                 // A cross build would put the binary elsewhere.
                 command
@@ -197,7 +203,7 @@ impl Program {
             }
             Recipe::Cargo { features } => {
                 let mut command = Command::new("cargo");
-                // A debug build is quick enough to run and much quicker to have.
+                // So is a debug build.
                 command.args(["install", self.name, "--version", self.version, "--debug"]);
                 command
                     .args(["--locked", "--features", features, "--root"])
