@@ -2,9 +2,16 @@
 
 use tidegate_protocol::{hash_key, hash_key_with_seed};
 
-use crate::record::Field;
+use crate::record::{Field, Timestamp};
 
 /// What a stream can be keyed by.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` cannot be a key",
+    label = "not a key",
+    note = "keys are bool, i8 to i64, u8 to u64, String, Vec<u8>, [u8; N], Timestamp, an Option or \
+            a tuple of keys, and structs of them with #[derive(Clone, Default, PartialEq, Eq, \
+            Record, Key)]; floating-point numbers are not, since NaN is not equal to itself"
+)]
 pub trait Key: Field + Eq {
     /// Hashes a key. Part of the format of state: it never changes.
     fn hash(view: Self::View<'_>) -> u64;
@@ -63,4 +70,80 @@ impl Key for Vec<u8> {
     fn hash_with_seed(view: &[u8], seed: u64) -> u64 {
         hash_key_with_seed(view, seed)
     }
+}
+
+/// As the composite of whether there is a value, and the value.
+impl<K: Key> Key for Option<K> {
+    #[inline]
+    fn hash(view: Self::View<'_>) -> u64 {
+        match view {
+            Some(view) => K::hash_with_seed(view, bool::hash(true)),
+            None => bool::hash(false),
+        }
+    }
+
+    #[inline]
+    fn hash_with_seed(view: Self::View<'_>, seed: u64) -> u64 {
+        match view {
+            Some(view) => K::hash_with_seed(view, bool::hash_with_seed(true, seed)),
+            None => bool::hash_with_seed(false, seed),
+        }
+    }
+}
+
+/// As its milliseconds since 1970.
+impl Key for Timestamp {
+    #[inline]
+    fn hash(view: Timestamp) -> u64 {
+        i64::hash(view.unix_ms())
+    }
+
+    #[inline]
+    fn hash_with_seed(view: Timestamp, seed: u64) -> u64 {
+        i64::hash_with_seed(view.unix_ms(), seed)
+    }
+}
+
+impl<const N: usize> Key for [u8; N]
+where
+    [u8; N]: Default,
+{
+    #[inline]
+    fn hash(view: &[u8; N]) -> u64 {
+        hash_key(view)
+    }
+
+    #[inline]
+    fn hash_with_seed(view: &[u8; N], seed: u64) -> u64 {
+        hash_key_with_seed(view, seed)
+    }
+}
+
+/// As composites of their parts, in order.
+macro_rules! tuple_keys {
+    ($($first:ident 0 $(, $part:ident $index:tt)+;)*) => {$(
+        impl<$first: Key, $($part: Key),+> Key for ($first, $($part),+) {
+            #[inline]
+            fn hash(view: Self::View<'_>) -> u64 {
+                let hash = $first::hash(view.0);
+                $(let hash = $part::hash_with_seed(view.$index, hash);)+
+                hash
+            }
+
+            #[inline]
+            fn hash_with_seed(view: Self::View<'_>, seed: u64) -> u64 {
+                let hash = $first::hash_with_seed(view.0, seed);
+                $(let hash = $part::hash_with_seed(view.$index, hash);)+
+                hash
+            }
+        }
+    )*};
+}
+
+tuple_keys! {
+    A 0, B 1;
+    A 0, B 1, C 2;
+    A 0, B 1, C 2, D 3;
+    A 0, B 1, C 2, D 3, E 4;
+    A 0, B 1, C 2, D 3, E 4, F 5;
 }

@@ -4,11 +4,19 @@
 //! User code sees borrowed [views](Record::View) of rows and pushes views into builders; nothing is
 //! allocated for a record that the user does not allocate.
 
+mod fixed_bytes;
+mod optional;
 mod output;
 mod primitive;
+mod structure;
 mod text;
+mod timestamp;
+mod tuple;
 
 pub use output::Output;
+#[doc(hidden)]
+pub use structure::{as_struct, struct_column, struct_part};
+pub use timestamp::Timestamp;
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -141,38 +149,47 @@ pub trait RecordBuilder<R: Record>: Default + Send + 'static {
 
 /// A single column as a record: its one column is named `value`.
 macro_rules! field_as_record {
+    (@items) => {
+        type View<'a> = <Self as Field>::View<'a>;
+        type Columns = <Self as Field>::Column;
+        type Builder = SingleColumn<Self>;
+
+        fn fields() -> Vec<arrow_schema::Field> {
+            let data_type = <Self as Field>::data_type();
+            vec![arrow_schema::Field::new("value", data_type, <Self as Field>::IS_NULLABLE)]
+        }
+
+        #[inline]
+        fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns> {
+            match arrays {
+                [array] => <Self as Field>::column(array),
+                _ => None,
+            }
+        }
+
+        #[inline]
+        fn view(columns: &Self::Columns, row: usize) -> <Self as Field>::View<'_> {
+            <Self as Field>::view(columns, row)
+        }
+
+        #[inline]
+        fn as_view(&self) -> <Self as Field>::View<'_> {
+            <Self as Field>::as_view(self)
+        }
+
+        #[inline]
+        fn from_view(view: <Self as Field>::View<'_>) -> Self {
+            <Self as Field>::from_view(view)
+        }
+    };
+    ([$param:ident: $bound:path] $type:ty) => {
+        impl<$param: $bound> Record for $type {
+            super::field_as_record!(@items);
+        }
+    };
     ($($type:ty),* $(,)?) => {$(
         impl Record for $type {
-            type View<'a> = <Self as Field>::View<'a>;
-            type Columns = <Self as Field>::Column;
-            type Builder = SingleColumn<Self>;
-
-            fn fields() -> Vec<arrow_schema::Field> {
-                vec![arrow_schema::Field::new("value", <Self as Field>::data_type(), Self::IS_NULLABLE)]
-            }
-
-            #[inline]
-            fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns> {
-                match arrays {
-                    [array] => <Self as Field>::column(array),
-                    _ => None,
-                }
-            }
-
-            #[inline]
-            fn view(columns: &Self::Columns, row: usize) -> Self::View<'_> {
-                <Self as Field>::view(columns, row)
-            }
-
-            #[inline]
-            fn as_view(&self) -> Self::View<'_> {
-                <Self as Field>::as_view(self)
-            }
-
-            #[inline]
-            fn from_view(view: Self::View<'_>) -> Self {
-                <Self as Field>::from_view(view)
-            }
+            super::field_as_record!(@items);
         }
     )*};
 }
