@@ -16,6 +16,7 @@ mod job_folder;
 mod local;
 mod location;
 mod log;
+mod object;
 mod random;
 mod self_test;
 mod state_file;
@@ -26,6 +27,7 @@ pub use garbage::Garbage;
 pub use job_folder::JobFolder;
 pub use location::{S3Url, StorageUrl};
 pub use log::Latest;
+pub use object::{AccessKeys, Credentials, install_crypto_provider};
 pub use state_file::{
     Compression, DELETED_COLUMN, KEY_GROUP_COLUMN, StateFileReader, StateFileWriter, WriteOptions,
     key_group_column, state_schema,

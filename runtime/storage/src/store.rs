@@ -9,6 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::local::LocalStore;
+use crate::object::{Credentials, ObjectStore};
 use crate::{Result, StorageError, StorageUrl};
 
 /// What a store is opened with, besides its URL.
@@ -18,6 +19,8 @@ pub struct StoreOptions {
     pub endpoint: Option<String>,
     /// The region where the URL names none; the environment's where absent.
     pub region: Option<String>,
+    /// Where an object store's keys come from.
+    pub credentials: Credentials,
 }
 
 /// Named immutable files below one URL. Cheap to clone.
@@ -36,6 +39,7 @@ struct Inner {
 #[derive(Debug, Clone)]
 pub(crate) enum Backend {
     Local(Arc<LocalStore>),
+    Object(ObjectStore),
 }
 
 /// What became of a name that was to be created.
@@ -57,12 +61,7 @@ impl Store {
     pub async fn open(url: &StorageUrl, options: StoreOptions) -> Result<Self> {
         let backend = match url {
             StorageUrl::Local(root) => Backend::Local(Arc::new(LocalStore::new(root.clone()))),
-            StorageUrl::S3(_) => {
-                return Err(StorageError::InvalidUrl {
-                    url: url.to_string(),
-                    problem: "S3 is not built into this version".into(),
-                });
-            }
+            StorageUrl::S3(url) => Backend::Object(ObjectStore::open(url, &options)?),
         };
         let inner = Inner {
             url: url.clone(),
@@ -92,6 +91,7 @@ impl Store {
     pub(crate) fn location(&self, name: &str) -> String {
         match &self.inner.backend {
             Backend::Local(store) => store.path(name).display().to_string(),
+            Backend::Object(store) => store.location(name),
         }
     }
 
@@ -114,6 +114,7 @@ impl Store {
                 });
                 created.await.unwrap_or_else(Creation::Unknown)
             }
+            Backend::Object(store) => store.create(name, content).await,
         }
     }
 
@@ -124,6 +125,7 @@ impl Store {
                 let name = name.to_owned();
                 blocking(move || store.read(&name)).await
             }
+            Backend::Object(store) => store.read(name).await,
         }
     }
 
@@ -134,6 +136,7 @@ impl Store {
                 let name = name.to_owned();
                 blocking(move || store.size(&name)).await
             }
+            Backend::Object(store) => store.size(name).await,
         }
     }
 
@@ -144,6 +147,7 @@ impl Store {
                 let name = name.to_owned();
                 blocking(move || store.read_range(&name, range)).await
             }
+            Backend::Object(store) => store.read_range(name, range).await,
         }
     }
 
@@ -154,6 +158,7 @@ impl Store {
                 let folder = folder.to_owned();
                 blocking(move || store.list(&folder)).await
             }
+            Backend::Object(store) => store.list(folder).await,
         }
     }
 
@@ -174,6 +179,7 @@ impl Store {
                 })
                 .await
             }
+            Backend::Object(store) => store.delete(names).await,
         }
     }
 
@@ -184,6 +190,7 @@ impl Store {
                 let folder = folder.to_owned();
                 blocking(move || store.remove_if_empty(&folder)).await
             }
+            Backend::Object(_) => Ok(()),
         }
     }
 
@@ -199,6 +206,7 @@ impl Store {
                 let folder = folder.to_owned();
                 blocking(move || store.remove_empty_folders(&folder, is_removable)).await
             }
+            Backend::Object(_) => Ok(()),
         }
     }
 }

@@ -12,6 +12,7 @@ use tokio::task::JoinHandle;
 use super::Compression;
 use super::encode::{EncodeError, Encoder};
 use crate::local::LocalStore;
+use crate::object::{PART_SIZE_BYTES, Upload};
 use crate::store::{Backend, blocking};
 use crate::{Result, StorageError, Store};
 
@@ -46,6 +47,8 @@ enum Target {
         store: Arc<LocalStore>,
         name: String,
     },
+    /// `None` once it is given up.
+    Object(Option<Upload>),
 }
 
 enum Work {
@@ -60,6 +63,8 @@ type FileEncoder = Encoder<Sink>;
 /// Where encoded bytes go.
 enum Sink {
     File(BufWriter<File>),
+    /// What has not been sent yet.
+    Part(Vec<u8>),
 }
 
 impl StateFileWriter {
@@ -70,29 +75,32 @@ impl StateFileWriter {
         schema: SchemaRef,
         options: WriteOptions,
     ) -> Result<Self> {
-        let location = store.location(name);
-        let (path, name) = (path.to_owned(), name.to_owned());
-        match store.backend().clone() {
+        let mut writer = Self {
+            location: store.location(name),
+            path: path.to_owned(),
+            target: Target::Object(None),
+            work: Work::Broken,
+            is_finished: false,
+        };
+        let sink = match store.backend().clone() {
             Backend::Local(store) => {
-                let target = Target::Local {
+                let name = name.to_owned();
+                writer.target = Target::Local {
                     store: store.clone(),
                     name: name.clone(),
                 };
-                let mut writer = Self {
-                    location,
-                    path,
-                    target,
-                    work: Work::Broken,
-                    is_finished: false,
-                };
                 let file = blocking(move || store.create_file(&name)).await?;
-                let sink = Sink::File(BufWriter::with_capacity(PIECE_SIZE_BYTES, file));
-                let encoder = Encoder::new(sink, &writer.path, schema, options.compression)
-                    .map_err(|error| writer.error(error))?;
-                writer.work = Work::Idle(Box::new(encoder));
-                Ok(writer)
+                Sink::File(BufWriter::with_capacity(PIECE_SIZE_BYTES, file))
             }
-        }
+            Backend::Object(store) => {
+                writer.target = Target::Object(Some(Upload::begin(&store, name).await?));
+                Sink::Part(Vec::new())
+            }
+        };
+        let encoder = Encoder::new(sink, path, schema, options.compression)
+            .map_err(|error| writer.error(error))?;
+        writer.work = Work::Idle(Box::new(encoder));
+        Ok(writer)
     }
 
     /// Adds rows. The runs tell their key groups: ascending, over all calls, and the first column
@@ -107,6 +115,7 @@ impl StateFileWriter {
         batch: &RecordBatch,
     ) -> Result<()> {
         let mut encoder = self.ready().await?;
+        self.send(encoder.sink(), PART_SIZE_BYTES).await?;
         let (runs, batch) = (key_group_runs.to_vec(), batch.clone());
         self.work = Work::Busy(tokio::task::spawn_blocking(move || {
             let result = encoder.write(&runs, &batch);
@@ -128,17 +137,36 @@ impl StateFileWriter {
         });
         let (mut encoder, result) = finished.await.map_err(|error| self.panicked(error))?;
         let file = result.map_err(|error| self.error(error))?;
-        match &self.target {
+        self.send(encoder.sink(), 1).await?;
+        match &mut self.target {
             Target::Local { store, name } => {
                 let (store, name) = (store.clone(), name.clone());
                 blocking(move || match encoder.sink() {
-                    Sink::File(file) => store.finish_file(&name, file.get_ref()),
+                    Sink::File(written) => store.finish_file(&name, written.get_ref()),
+                    Sink::Part(_) => Ok(()),
                 })
                 .await?;
+            }
+            Target::Object(upload) => {
+                if let Some(upload) = upload {
+                    let checksum = u64::from_str_radix(&file.checksum, 16).unwrap_or_default();
+                    upload.close(file.size_bytes, checksum).await?;
+                }
             }
         }
         self.is_finished = true;
         Ok(file)
+    }
+
+    /// Sends what is encoded, if it is this much and to be sent at all.
+    async fn send(&mut self, sink: &mut Sink, least_bytes: usize) -> Result<()> {
+        match (sink, &mut self.target) {
+            (Sink::Part(part), Target::Object(Some(upload))) if part.len() >= least_bytes => {
+                let next = Vec::with_capacity(part.capacity());
+                upload.write(std::mem::replace(part, next).into()).await
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Waits until the batch before is written.
@@ -182,7 +210,7 @@ impl Drop for StateFileWriter {
         if self.is_finished {
             return;
         }
-        match &self.target {
+        match &mut self.target {
             Target::Local { store, name } => {
                 // An orphan is collected later; the thread that still writes keeps only its inode.
                 if let Err(error) = store.delete(name) {
@@ -190,6 +218,12 @@ impl Drop for StateFileWriter {
                         error = error.with_causes(),
                         "an unfinished file stays behind"
                     );
+                }
+            }
+            Target::Object(upload) => {
+                let runtime = tokio::runtime::Handle::try_current();
+                if let (Some(upload), Ok(runtime)) = (upload.take(), runtime) {
+                    runtime.spawn(upload.abort());
                 }
             }
         }
@@ -210,18 +244,21 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) => file.write(bytes),
+            Self::Part(part) => part.write(bytes),
         }
     }
 
     fn write_all(&mut self, bytes: &[u8]) -> io::Result<()> {
         match self {
             Self::File(file) => file.write_all(bytes),
+            Self::Part(part) => part.write_all(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) => file.flush(),
+            Self::Part(part) => part.flush(),
         }
     }
 }
