@@ -7,6 +7,7 @@ mod metrics;
 pub mod record;
 mod sink;
 mod source;
+pub mod state;
 
 pub use error::{BoxError, PermanentError, Result, describe, is_permanent};
 pub use key::Key;

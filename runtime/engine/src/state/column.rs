@@ -1,0 +1,236 @@
+//! One state of a table: a value for each row, in blocks, with what is set and what has changed.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow_array::ArrayRef;
+use tidegate_protocol::StateColumn;
+
+use super::block::{Bits, Block, Row, block_of, place_of};
+use super::kind::StateKind;
+
+struct ColumnBlock<S> {
+    values: Block<S>,
+    present: Box<Bits>,
+    dirty: Box<Bits>,
+    is_dirty: bool,
+}
+
+/// The values of one declared state for all rows of a table.
+///
+/// # Invariants
+/// A row that is not present holds nothing a snapshot would write; every change since the last freeze
+/// has its dirty bit set (`table::tests`).
+pub struct Column<K: StateKind> {
+    blocks: Vec<ColumnBlock<K::Stored>>,
+}
+
+impl<K: StateKind> Default for Column<K> {
+    fn default() -> Self {
+        Self { blocks: Vec::new() }
+    }
+}
+
+impl<K: StateKind> Column<K> {
+    /// The value of a row, if it is set.
+    #[inline]
+    pub(crate) fn get(&self, row: Row) -> Option<&K::Stored> {
+        let block = &self.blocks[block_of(row)];
+        let place = place_of(row);
+        if block.present.get(place) {
+            Some(&block.values.values()[place])
+        } else {
+            None
+        }
+    }
+
+    /// Sets the value of a row.
+    #[inline]
+    pub(crate) fn set(&mut self, row: Row, value: K::Stored) {
+        let place = place_of(row);
+        let block = self.touch(row);
+        block.values.values_mut()[place] = value;
+        block.present.set(place);
+    }
+
+    /// The value of a row for a change in place, made from the default where it is not set.
+    #[inline]
+    pub(crate) fn get_mut(&mut self, row: Row) -> &mut K::Stored {
+        let place = place_of(row);
+        let block = self.touch(row);
+        block.present.set(place);
+        &mut block.values.values_mut()[place]
+    }
+
+    #[inline]
+    fn touch(&mut self, row: Row) -> &mut ColumnBlock<K::Stored> {
+        let block = &mut self.blocks[block_of(row)];
+        block.dirty.set(place_of(row));
+        block.is_dirty = true;
+        block
+    }
+}
+
+/// A column of any kind, as the table sees it.
+pub trait AnyColumn: 'static {
+    /// Makes room for a row.
+    fn ensure(&mut self, row: Row);
+    /// Whether a row's value is set.
+    fn is_present(&self, row: Row) -> bool;
+    /// Unsets a row's value.
+    fn clear(&mut self, row: Row);
+    /// Adds to `mask` the rows of a block changed since the last freeze.
+    #[doc(hidden)]
+    fn add_dirty(&self, block: usize, mask: &mut DirtyMask);
+    /// Marks rows of a block as changed, since the snapshot that had them was aborted.
+    #[doc(hidden)]
+    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask);
+    /// Shares the given blocks with a snapshot and forgets what has changed in them.
+    fn freeze(&mut self, blocks: &[usize]) -> Box<dyn FrozenColumn>;
+    /// Sets rows from a snapshot's column, a null unsets; `None` where its type is another.
+    fn restore(&mut self, array: &ArrayRef, rows: &[Row]) -> Option<()>;
+    /// Bytes in memory, about.
+    fn size_bytes(&self) -> usize;
+    /// Its description under a name.
+    fn describe(&self, name: &str) -> StateColumn;
+    /// Its Arrow type under a name.
+    fn arrow_field(&self, name: &str) -> arrow_schema::Field;
+    /// For tests and typed access.
+    fn as_any(&self) -> &dyn Any;
+}
+
+/// Rows of a block, as a set.
+#[derive(Debug, Clone, Default)]
+pub struct DirtyMask(pub(crate) Bits);
+
+/// A column's blocks as they were when a checkpoint froze them.
+pub trait FrozenColumn: Send + Sync {
+    /// Encodes the chosen rows of each frozen block, in order: `(position in the frozen list, rows)`;
+    /// a position beyond the list gives nulls.
+    fn encode(&self, chosen: &[(usize, Vec<u16>)]) -> ArrayRef;
+}
+
+impl<K: StateKind> AnyColumn for Column<K> {
+    fn ensure(&mut self, row: Row) {
+        while self.blocks.len() <= block_of(row) {
+            self.blocks.push(ColumnBlock {
+                values: Block::new(),
+                present: Box::default(),
+                dirty: Box::default(),
+                is_dirty: false,
+            });
+        }
+        let block = &mut self.blocks[block_of(row)];
+        if block.values.values().len() <= place_of(row) {
+            block
+                .values
+                .values_mut()
+                .resize_with(place_of(row) + 1, Default::default);
+        }
+    }
+
+    fn is_present(&self, row: Row) -> bool {
+        self.blocks
+            .get(block_of(row))
+            .is_some_and(|block| block.present.get(place_of(row)))
+    }
+
+    fn clear(&mut self, row: Row) {
+        if self.is_present(row) {
+            let place = place_of(row);
+            let block = self.touch(row);
+            block.present.clear(place);
+            block.values.values_mut()[place] = K::Stored::default();
+        }
+    }
+
+    fn add_dirty(&self, block: usize, mask: &mut DirtyMask) {
+        if let Some(block) = self.blocks.get(block).filter(|block| block.is_dirty) {
+            mask.0.union_with(&block.dirty);
+        }
+    }
+
+    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask) {
+        if let Some(block) = self.blocks.get_mut(block) {
+            block.dirty.union_with(&mask.0);
+            block.is_dirty = true;
+        }
+    }
+
+    fn freeze(&mut self, blocks: &[usize]) -> Box<dyn FrozenColumn> {
+        let frozen = blocks
+            .iter()
+            .map(|index| {
+                let block = self.blocks.get_mut(*index)?;
+                if block.is_dirty {
+                    block.dirty.reset();
+                    block.is_dirty = false;
+                }
+                Some((block.values.freeze(), block.present.clone()))
+            })
+            .collect();
+        Box::new(FrozenBlocks::<K> { blocks: frozen })
+    }
+
+    fn restore(&mut self, array: &ArrayRef, rows: &[Row]) -> Option<()> {
+        let values = K::decode(array)?;
+        for (row, value) in rows.iter().zip(values) {
+            self.ensure(*row);
+            match value {
+                Some(value) => self.set(*row, value),
+                None => self.clear(*row),
+            }
+        }
+        Some(())
+    }
+
+    fn size_bytes(&self) -> usize {
+        self.blocks.len() * (size_of::<ColumnBlock<K::Stored>>() + 2 * size_of::<Bits>())
+            + self
+                .blocks
+                .iter()
+                .map(|block| block.values.values().len() * size_of::<K::Stored>())
+                .sum::<usize>()
+    }
+
+    fn describe(&self, name: &str) -> StateColumn {
+        StateColumn {
+            name: name.to_owned(),
+            kind: K::KIND.to_owned(),
+            data_type: K::type_name(),
+        }
+    }
+
+    fn arrow_field(&self, name: &str) -> arrow_schema::Field {
+        arrow_schema::Field::new(name, K::data_type(), true)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+}
+
+/// A frozen block's values and which of them are set; `None` where the column never came so far.
+type FrozenBlock<S> = Option<(Arc<Vec<S>>, Box<Bits>)>;
+
+struct FrozenBlocks<K: StateKind> {
+    blocks: Vec<FrozenBlock<K::Stored>>,
+}
+
+impl<K: StateKind> FrozenColumn for FrozenBlocks<K> {
+    fn encode(&self, chosen: &[(usize, Vec<u16>)]) -> ArrayRef {
+        let row_count = chosen.iter().map(|(_, places)| places.len()).sum();
+        let mut encoder = super::kind::Encoder::<K>::new(row_count);
+        for (position, places) in chosen {
+            match self.blocks.get(*position).and_then(Option::as_ref) {
+                Some((values, present)) => {
+                    for place in places.iter().map(|place| usize::from(*place)) {
+                        encoder.push(present.get(place).then(|| &values[place]));
+                    }
+                }
+                None => places.iter().for_each(|_| encoder.push(None)),
+            }
+        }
+        encoder.finish()
+    }
+}

@@ -1,0 +1,282 @@
+//! A table's snapshot: which files make it up, and how frozen rows become a state file.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
+use arrow_schema::{FieldRef, SchemaRef};
+use tidegate_protocol::{CheckpointId, FileKind, KeyGroup, StateFile};
+use tidegate_storage::{StateFileWriter, key_group_column, state_schema};
+
+use super::block::Bits;
+use super::column::FrozenColumn;
+use super::table::Taken;
+use crate::key::Key;
+use crate::record::FieldBuilder;
+
+/// The name of the key's column in a state file.
+pub(super) const KEY_COLUMN: &str = "_key";
+/// Rows in a batch of a state file: enough that its headers and compression pay.
+const BATCH_ROWS: usize = 1 << 16;
+/// Increments in a row before a new base, however small they are: each costs a request at restore.
+const MAX_INCREMENTS: usize = 64;
+
+/// Rows of one block in a snapshot.
+pub(crate) struct Selection<K> {
+    pub(super) group: KeyGroup,
+    /// The block's place among the frozen blocks of each column.
+    pub(super) position: usize,
+    pub(super) keys: Arc<Vec<K>>,
+    pub(super) rows: Bits,
+}
+
+/// A table as it was when a checkpoint froze it; encoded on another thread.
+pub(crate) struct FrozenTable<K> {
+    pub(super) fields: Vec<FieldRef>,
+    pub(super) columns: Vec<Box<dyn FrozenColumn>>,
+    /// Ascending by key group.
+    pub(super) chosen: Vec<Selection<K>>,
+    /// Ascending by key group.
+    pub(super) tombstones: Arc<Vec<(KeyGroup, K)>>,
+}
+
+/// One batch on its way into a file.
+struct Batch<K: Key> {
+    runs: Vec<(KeyGroup, usize)>,
+    keys: K::Builder,
+    deleted: Vec<bool>,
+    /// Rows to take from the frozen blocks, in order.
+    chosen: Vec<(usize, Vec<u16>)>,
+}
+
+impl<K: Key> Default for Batch<K> {
+    fn default() -> Self {
+        Self {
+            runs: Vec::new(),
+            keys: K::Builder::default(),
+            deleted: Vec::new(),
+            chosen: Vec::new(),
+        }
+    }
+}
+
+impl<K: Key> Batch<K> {
+    fn add_run(&mut self, group: KeyGroup, row_count: usize) {
+        match self.runs.last_mut() {
+            Some((last, count)) if *last == group => *count += row_count,
+            _ => self.runs.push((group, row_count)),
+        }
+    }
+}
+
+impl<K: Key> FrozenTable<K> {
+    /// Whether there is nothing to write.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.chosen.is_empty() && self.tombstones.is_empty()
+    }
+
+    /// The schema of the file.
+    pub(crate) fn schema(&self) -> SchemaRef {
+        let key = arrow_schema::Field::new(KEY_COLUMN, K::data_type(), K::IS_NULLABLE);
+        let columns = std::iter::once(FieldRef::new(key)).chain(self.fields.iter().cloned());
+        state_schema(columns, HashMap::new())
+    }
+
+    /// Writes all rows: for each key group its tombstones, then its live rows, so that a key that was
+    /// deleted and set again ends up set.
+    ///
+    /// # Errors
+    /// The store's.
+    pub(crate) async fn write(&self, writer: &mut StateFileWriter) -> tidegate_storage::Result<()> {
+        let schema = self.schema();
+        let mut batch = Batch::<K>::default();
+        let mut tombstones = self.tombstones.iter().peekable();
+        for selection in &self.chosen {
+            while let Some((group, key)) =
+                tombstones.next_if(|(group, _)| *group <= selection.group)
+            {
+                self.add_tombstone(&mut batch, *group, key);
+            }
+            self.add_rows(&mut batch, selection);
+            if batch.deleted.len() >= BATCH_ROWS {
+                self.flush(&schema, &mut batch, writer).await?;
+            }
+        }
+        for (group, key) in tombstones {
+            self.add_tombstone(&mut batch, *group, key);
+            if batch.deleted.len() >= BATCH_ROWS {
+                self.flush(&schema, &mut batch, writer).await?;
+            }
+        }
+        if batch.deleted.is_empty() {
+            return Ok(());
+        }
+        self.flush(&schema, &mut batch, writer).await
+    }
+
+    fn add_tombstone(&self, batch: &mut Batch<K>, group: KeyGroup, key: &K) {
+        batch.keys.push(key.as_view());
+        batch.deleted.push(true);
+        batch.add_run(group, 1);
+        batch.chosen.push((NO_BLOCK, vec![0]));
+    }
+
+    fn add_rows(&self, batch: &mut Batch<K>, selection: &Selection<K>) {
+        let mut places = Vec::with_capacity(selection.rows.count());
+        // A place is below the rows of a block, which fit.
+        selection.rows.for_each(|place| places.push(place as u16));
+        for place in &places {
+            batch
+                .keys
+                .push(selection.keys[usize::from(*place)].as_view());
+        }
+        batch
+            .deleted
+            .resize(batch.deleted.len() + places.len(), false);
+        batch.add_run(selection.group, places.len());
+        batch.chosen.push((selection.position, places));
+    }
+
+    async fn flush(
+        &self,
+        schema: &SchemaRef,
+        batch: &mut Batch<K>,
+        writer: &mut StateFileWriter,
+    ) -> tidegate_storage::Result<()> {
+        let mut full = std::mem::take(batch);
+        let row_count = full.deleted.len();
+        let mut columns: Vec<ArrayRef> = vec![
+            Arc::new(key_group_column(&full.runs)),
+            Arc::new(BooleanArray::from(full.deleted)),
+            full.keys.finish(),
+        ];
+        columns.extend(
+            self.columns
+                .iter()
+                .map(|column| column.encode(&full.chosen)),
+        );
+        let options = RecordBatchOptions::new().with_row_count(Some(row_count));
+        let encoded = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+            .expect("every column was encoded from the same rows, in its own type");
+        writer.write(&full.runs, &encoded).await
+    }
+}
+
+/// Stands for a tombstone's row, which lies in no block.
+pub(super) const NO_BLOCK: usize = usize::MAX;
+
+/// A batch read from a state file.
+pub(crate) struct RestoredBatch<'a> {
+    batch: &'a RecordBatch,
+    pub(super) keys: &'a ArrayRef,
+    pub(super) deleted: &'a BooleanArray,
+    pub(super) row_count: usize,
+}
+
+impl<'a> RestoredBatch<'a> {
+    /// Finds the columns that every state file has.
+    pub(crate) fn of(batch: &'a RecordBatch) -> Option<Self> {
+        let deleted = batch.column_by_name(tidegate_storage::DELETED_COLUMN)?;
+        Some(Self {
+            batch,
+            keys: batch.column_by_name(KEY_COLUMN)?,
+            deleted: deleted.as_any().downcast_ref()?,
+            row_count: batch.num_rows(),
+        })
+    }
+
+    pub(super) fn column(&self, name: &str) -> Option<&ArrayRef> {
+        self.batch.column_by_name(name)
+    }
+}
+
+/// The files that make up a table's last complete snapshot, and what became of later ones.
+///
+/// A file of an aborted checkpoint is never referred to again: the job's own garbage collection may
+/// delete it. Its changes are given back to the table and written anew.
+pub(crate) struct StateChain<K> {
+    files: Vec<StateFile>,
+    pending: Option<PendingSnapshot<K>>,
+}
+
+/// A snapshot that is being written, or is written but not known to be complete.
+pub(crate) struct PendingSnapshot<K> {
+    checkpoint: CheckpointId,
+    is_whole: bool,
+    taken: Taken<K>,
+    /// Told by whoever writes the file; `None` where nothing had changed.
+    written: Arc<std::sync::Mutex<Option<Option<StateFile>>>>,
+}
+
+/// Where the writer of a snapshot leaves its file.
+pub(crate) type Written = Arc<std::sync::Mutex<Option<Option<StateFile>>>>;
+
+impl<K: Key> StateChain<K> {
+    /// Begins with the files that were restored.
+    pub(crate) fn new(files: Vec<StateFile>) -> Self {
+        Self {
+            files,
+            pending: None,
+        }
+    }
+
+    /// Learns which checkpoint was the last to complete. Gives back what an aborted one had taken.
+    pub(crate) fn settle(&mut self, last_completed: Option<CheckpointId>) -> Option<Taken<K>> {
+        let pending = self.pending.take()?;
+        let written = pending
+            .written
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .take();
+        match written {
+            Some(file) if last_completed >= Some(pending.checkpoint) => {
+                if pending.is_whole {
+                    self.files.clear();
+                }
+                self.files.extend(file);
+                None
+            }
+            _ => Some(pending.taken),
+        }
+    }
+
+    /// Whether the next snapshot should hold everything: the changes since the base, those that are
+    /// not written yet included, outgrew it, or there are too many files.
+    pub(crate) fn wants_base(&self, changed_rows: usize, live_rows: usize) -> bool {
+        let is_base = |file: &&StateFile| file.kind == FileKind::Base;
+        let base_rows: u64 = self
+            .files
+            .iter()
+            .filter(is_base)
+            .map(|file| file.row_count)
+            .sum();
+        let all_rows: u64 = self.files.iter().map(|file| file.row_count).sum();
+        let increment_count = self.files.iter().filter(|file| !is_base(file)).count();
+        let increment_rows = all_rows - base_rows + changed_rows as u64;
+        self.files.is_empty()
+            || increment_count >= MAX_INCREMENTS
+            || increment_rows > base_rows.max(live_rows as u64)
+    }
+
+    /// Notes that a snapshot is under way; its writer fills what is returned.
+    pub(crate) fn begin(
+        &mut self,
+        checkpoint: CheckpointId,
+        is_whole: bool,
+        taken: Taken<K>,
+    ) -> (Vec<StateFile>, Written) {
+        let written = Written::default();
+        let earlier = if is_whole {
+            Vec::new()
+        } else {
+            self.files.clone()
+        };
+        self.pending = Some(PendingSnapshot {
+            checkpoint,
+            is_whole,
+            taken,
+            written: Arc::clone(&written),
+        });
+        (earlier, written)
+    }
+}
