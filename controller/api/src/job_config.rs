@@ -58,6 +58,10 @@ pub struct JobConfig {
     /// How the job process tells what it does.
     #[serde(default)]
     pub output: OutputConfig,
+    /// The process that the job must not outlive: the job ends at once, as if killed, when this is
+    /// no longer its parent. Absent where the starter always outlives the job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent_process_id: Option<u32>,
 }
 
 /// When checkpoints are taken, and how many stay.
@@ -246,9 +250,16 @@ impl JobConfig {
 }
 
 /// The folder of a job below a storage URL, `<storage URL>/<namespace>/<name>`, without a slash at
-/// the end.
+/// the end. An S3 URL's parameters stay behind it, as in `s3://bucket/default/job?region=eu`.
 pub fn job_folder(storage_url: &str, namespace: &str, name: &str) -> String {
-    format!("{}/{namespace}/{name}", storage_url.trim_end_matches('/'))
+    let (base, parameters) = match storage_url.find('?') {
+        Some(at) if storage_url.contains("://") => storage_url.split_at(at),
+        _ => (storage_url, ""),
+    };
+    format!(
+        "{}/{namespace}/{name}{parameters}",
+        base.trim_end_matches('/')
+    )
 }
 
 fn refused(field: &'static str, value: impl ToString, rule: String) -> JobConfigError {

@@ -106,7 +106,10 @@ pub struct StreamJobSpec {
     pub program: Option<Program>,
     /// How many subtasks each operator runs in. A change rescales the running job.
     #[serde(default = "default_parallelism")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::PARALLELISM.min, max = bounds::PARALLELISM.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::PARALLELISM.min, max = bounds::PARALLELISM.max))
+    )]
     pub parallelism: i32,
     /// How many key groups the state is divided into: the highest parallelism that the job can
     /// ever have. Fixed once the job exists.

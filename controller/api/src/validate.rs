@@ -90,6 +90,8 @@ pub struct Start {
     pub listen_address: Option<String>,
     /// How the job process tells what it does.
     pub output: OutputConfig,
+    /// The process that the job must not outlive.
+    pub parent_process_id: Option<u32>,
 }
 
 impl ValidJob {
@@ -113,6 +115,7 @@ impl ValidJob {
             log_level: self.log_level,
             listen_address: start.listen_address,
             output: start.output,
+            parent_process_id: start.parent_process_id,
         })
     }
 }

@@ -17,20 +17,35 @@ pub struct Checkpoint {
     /// The time from one checkpoint's start to the next one's. With 0 only savepoints are taken. A
     /// change applies to the running job.
     #[serde(default = "default_interval_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::INTERVAL_SECONDS.min, max = bounds::INTERVAL_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::INTERVAL_SECONDS.min, max = bounds::INTERVAL_SECONDS.max))
+    )]
     pub interval_seconds: i32,
     /// The same below a second: when given, it takes the place of intervalSeconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::INTERVAL_MILLISECONDS.min, max = bounds::INTERVAL_MILLISECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(
+            min = bounds::INTERVAL_MILLISECONDS.min,
+            max = bounds::INTERVAL_MILLISECONDS.max
+        ))
+    )]
     pub interval_milliseconds: Option<i32>,
     /// A checkpoint that takes longer has failed; the job goes on.
     #[serde(default = "default_timeout_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::TIMEOUT_SECONDS.min, max = bounds::TIMEOUT_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::TIMEOUT_SECONDS.min, max = bounds::TIMEOUT_SECONDS.max))
+    )]
     pub timeout_seconds: i32,
     /// The least time between one checkpoint's end and the next one's start, so that a slow store
     /// leaves time for work.
     #[serde(default)]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::MIN_PAUSE_SECONDS.min, max = bounds::MIN_PAUSE_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::MIN_PAUSE_SECONDS.min, max = bounds::MIN_PAUSE_SECONDS.max))
+    )]
     pub min_pause_seconds: i32,
     /// How barriers pass operators with several inputs.
     #[serde(default)]
@@ -110,7 +125,10 @@ pub struct Retention {
     /// How many of the newest checkpoints are kept; every savepoint is kept besides. A change
     /// applies to the running job.
     #[serde(default = "default_retained_count")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::RETAINED_COUNT.min, max = bounds::RETAINED_COUNT.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::RETAINED_COUNT.min, max = bounds::RETAINED_COUNT.max))
+    )]
     pub count: i32,
 }
 

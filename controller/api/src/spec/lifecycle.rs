@@ -18,19 +18,37 @@ const DEFAULT_DEADLINE_SECONDS: i32 = 600;
 pub struct Restart {
     /// The delay before the first restart; it doubles with each further one.
     #[serde(default = "default_initial_delay_milliseconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::INITIAL_DELAY_MILLISECONDS.min, max = bounds::INITIAL_DELAY_MILLISECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(
+            min = bounds::INITIAL_DELAY_MILLISECONDS.min,
+            max = bounds::INITIAL_DELAY_MILLISECONDS.max
+        ))
+    )]
     pub initial_delay_milliseconds: i32,
     /// The longest delay between restarts.
     #[serde(default = "default_max_delay_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::MAX_DELAY_SECONDS.min, max = bounds::MAX_DELAY_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::MAX_DELAY_SECONDS.min, max = bounds::MAX_DELAY_SECONDS.max))
+    )]
     pub max_delay_seconds: i32,
     /// How many restarts are tried before the job has failed; 0 means none.
     #[serde(default = "default_attempts")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::ATTEMPTS.min, max = bounds::ATTEMPTS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::ATTEMPTS.min, max = bounds::ATTEMPTS.max))
+    )]
     pub attempts: i32,
     /// After this long without a failure, the delay and the count start anew.
     #[serde(default = "default_reset_after_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::RESET_AFTER_SECONDS.min, max = bounds::RESET_AFTER_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(
+            min = bounds::RESET_AFTER_SECONDS.min,
+            max = bounds::RESET_AFTER_SECONDS.max
+        ))
+    )]
     pub reset_after_seconds: i32,
 }
 
@@ -55,7 +73,10 @@ pub struct Upgrade {
     pub mode: UpgradeMode,
     /// A version that has not proven itself by then has failed.
     #[serde(default = "default_deadline_seconds")]
-    #[cfg_attr(feature = "crd", schemars(range(min = bounds::DEADLINE_SECONDS.min, max = bounds::DEADLINE_SECONDS.max)))]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(range(min = bounds::DEADLINE_SECONDS.min, max = bounds::DEADLINE_SECONDS.max))
+    )]
     pub deadline_seconds: i32,
     /// What happens to a version that has failed.
     #[serde(default)]

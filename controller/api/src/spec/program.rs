@@ -25,7 +25,8 @@ pub struct Program {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[cfg_attr(
         feature = "crd",
-        schemars(length(max = bounds::ARGUMENT_COUNT), inner(length(max = bounds::ARGUMENT_LENGTH))),
+        schemars(length(max = bounds::ARGUMENT_COUNT)),
+        schemars(inner(length(max = bounds::ARGUMENT_LENGTH))),
         schemars(extend("x-kubernetes-list-type" = "atomic"))
     )]
     pub args: Vec<String>,

@@ -66,7 +66,7 @@ pub(super) fn check_storage(
             refuse(errors, &format!("{path}.endpoint"), problem, remedy);
         }
     }
-    let is_s3 = storage.url.starts_with("s3://");
+    let is_s3 = storage.url.starts_with("s3://") || storage.url.starts_with("s3a://");
     let only_s3 = [("endpoint", &storage.endpoint), ("region", &storage.region)];
     for (name, value) in only_s3 {
         if value.is_some() && !is_s3 {
@@ -114,8 +114,8 @@ fn check_storage_url(url: &str, path: &str, errors: &mut Errors) {
         return;
     };
     match scheme {
-        "s3" => {
-            let bucket = rest.split('/').next().unwrap_or_default();
+        "s3" | "s3a" => {
+            let bucket = rest.split(['/', '?']).next().unwrap_or_default();
             if bucket.is_empty() {
                 refuse(errors, path, format!("{url:?} names no bucket"), remedy);
             }

@@ -36,6 +36,7 @@ fn start(url: &str) -> Start {
         },
         listen_address: None,
         output: OutputConfig::default(),
+        parent_process_id: None,
     }
 }
 
@@ -221,6 +222,20 @@ fn a_config_survives_its_json() {
         .unwrap();
     assert_eq!(config.job_folder(), "s3://b/p/default/word-count");
     assert_eq!(JobConfig::from_json(&config.to_json()).unwrap(), config);
+}
+
+#[rstest]
+#[case("/data", "/data/ns/job")]
+#[case("/data//", "/data/ns/job")]
+#[case("/odd?name", "/odd?name/ns/job")]
+#[case("s3://bucket", "s3://bucket/ns/job")]
+#[case("s3://bucket/p/?region=eu", "s3://bucket/p/ns/job?region=eu")]
+#[case(
+    "s3://bucket?endpoint=http://h:1",
+    "s3://bucket/ns/job?endpoint=http://h:1"
+)]
+fn a_jobs_folder_lies_below_the_storage_url(#[case] url: &str, #[case] folder: &str) {
+    assert_eq!(crate::job_config::job_folder(url, "ns", "job"), folder);
 }
 
 #[rstest]
