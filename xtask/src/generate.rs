@@ -1,11 +1,14 @@
 //! `cargo xtask generate`: files that are made from code and committed.
 //!
-//! To add one, let a program print it to standard output and add a row to [`ARTIFACTS`]; the
-//! tidy test then fails whenever the committed file differs.
+//! To add one, let an example of the crate that owns the types print it to standard output, and
+//! add a row to [`ARTIFACTS`]; the tidy test then fails whenever the committed file differs.
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::time::Instant;
+
+use serde_json::Value;
 
 use crate::step::{self, Failure, cargo, workspace_root};
 
@@ -16,12 +19,15 @@ pub(crate) const ABOUT: &str = "write generated files; with --check, only say wh
 pub(crate) struct Artifact {
     /// Where it is committed, from the workspace's folder.
     pub(crate) path: &'static str,
-    /// What `cargo run --quiet` runs to have it printed.
-    pub(crate) cargo_run: &'static [&'static str],
+    /// The example that prints it, of whichever crate has it.
+    pub(crate) example: &'static str,
 }
 
 /// Every generated file.
-pub(crate) const ARTIFACTS: &[Artifact] = &[];
+pub(crate) const ARTIFACTS: &[Artifact] = &[Artifact {
+    path: "crds/streamjob.yaml",
+    example: "crd",
+}];
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step::flags(arguments, &["--check"])?;
@@ -61,10 +67,37 @@ pub(crate) fn stale(artifacts: &[Artifact]) -> Result<Vec<&'static str>, Failure
     Ok(stale)
 }
 
+/// Builds the example as the tests build it, so that nothing is built twice, and runs it.
 fn print(artifact: &Artifact) -> Result<String, Failure> {
-    let mut command = cargo(&["run", "--quiet"]);
-    command.args(artifact.cargo_run);
-    step::output(command)
+    let mut build = cargo(&[
+        "build",
+        "--quiet",
+        "--workspace",
+        "--all-features",
+        "--example",
+    ]);
+    build.args([artifact.example, "--message-format", "json"]);
+    let messages = step::output(build)?;
+    let program = executable(&messages, artifact.example).ok_or_else(|| {
+        Failure::new(format!(
+            "no crate of the workspace has an example `{}`",
+            artifact.example
+        ))
+    })?;
+    step::output(Command::new(program))
+}
+
+/// The path of the example's program in cargo's messages, one JSON object a line.
+fn executable(messages: &str, example: &str) -> Option<String> {
+    let mut messages = messages
+        .lines()
+        .filter_map(|l| serde_json::from_str::<Value>(l).ok());
+    messages.find_map(|message| {
+        let is_it = message["target"]["name"] == example && message["executable"].is_string();
+        is_it
+            .then(|| message["executable"].as_str().map(String::from))
+            .flatten()
+    })
 }
 
 /// A missing file differs from everything.
@@ -92,5 +125,14 @@ mod tests {
         write(&path, "a\n").unwrap();
         assert!(!differs(&path, "a\n"));
         assert!(differs(&path, "b\n"));
+    }
+
+    #[test]
+    fn the_program_is_found_among_cargos_messages() {
+        let messages = r#"{"reason":"compiler-artifact","target":{"name":"a"},"executable":null}
+            {"reason":"compiler-artifact","target":{"name":"crd"},"executable":"/t/crd"}
+            {"reason":"build-finished","success":true}"#;
+        assert_eq!(executable(messages, "crd").as_deref(), Some("/t/crd"));
+        assert_eq!(executable(messages, "a"), None);
     }
 }

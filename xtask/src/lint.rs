@@ -13,7 +13,13 @@ const CARGO_DENY: Program = Program::cargo("cargo-deny", "0.20.2", "");
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step::flags(arguments, &["--advisories"])?;
-    let mut clippy = cargo(&["clippy", "--workspace", "--all-targets", "--quiet"]);
+    let mut clippy = cargo(&[
+        "clippy",
+        "--workspace",
+        "--all-targets",
+        "--all-features",
+        "--quiet",
+    ]);
     clippy.args(["--", "-D", "warnings"]);
     step::run("clippy", clippy, "each warning above is an error")?;
     // The advisory database is another repository, which a build machine may not reach; without

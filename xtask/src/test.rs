@@ -71,7 +71,7 @@ impl Tally {
 /// Runs all tests, failing ones not stopping the others, and shows their output as it comes.
 fn cargo_test() -> Result<Tally, Failure> {
     eprintln!("xtask: cargo test …");
-    let mut command = cargo(&["test", "--workspace", "--no-fail-fast"]);
+    let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
