@@ -192,5 +192,6 @@ mod tests {
         assert_eq!(item_at(code, 0).end, 29);
         let declared = item_at(code, 30);
         assert_eq!((declared.body, declared.end), (None, code.len()));
+        assert_eq!(item_at("a: u8 } fn f() {}", 0).end, 6);
     }
 }
