@@ -132,8 +132,10 @@ pub(crate) fn item_at(code: &str, start: usize) -> Item {
                 }
                 depth += 1;
             }
+            // A field or a variant ends where what holds it does.
+            b'}' if depth == 0 => return Item { body, end: at },
             b'}' => {
-                depth = depth.saturating_sub(1);
+                depth -= 1;
                 if depth == 0 && body.is_some() {
                     return Item { body, end: at + 1 };
                 }
