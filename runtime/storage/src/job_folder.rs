@@ -14,7 +14,7 @@ use arrow_schema::SchemaRef;
 use tidegate_protocol::{KeyGroupRange, Manifest, StateFile};
 
 use crate::location::join_key;
-use crate::state_file::{StateFileReader, StateFileWriter, WriteOptions};
+use crate::state_file::{StateFileReader, StateFileWriter, Wanted, WriteOptions};
 use crate::{Result, StorageError, StorageUrl, Store};
 
 /// The folder of log entries.
@@ -105,7 +105,7 @@ impl JobFolder {
         key_groups: KeyGroupRange,
     ) -> Result<StateFileReader> {
         let (store, name) = self.resolve(&file.path).await?;
-        StateFileReader::open(store, name, file, key_groups).await
+        StateFileReader::open(store, name, file, Wanted::Rows(key_groups)).await
     }
 
     /// Reads a state file's rows of some key groups: those that both the range given and the file's

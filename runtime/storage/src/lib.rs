@@ -21,6 +21,7 @@ mod random;
 mod self_test;
 mod state_file;
 mod store;
+mod verify;
 
 pub use error::{Cause, Fault, Result, StorageError};
 pub use garbage::Garbage;
@@ -33,3 +34,4 @@ pub use state_file::{
     key_group_column, state_schema,
 };
 pub use store::{Store, StoreOptions};
+pub use verify::Finding;

@@ -17,8 +17,6 @@ const FOLDER: &str = "self-test";
 const RACER_COUNT: usize = 8;
 /// How many names are raced for.
 const ROUND_COUNT: usize = 3;
-/// How often a round is repeated whose answers the store left open.
-const ROUND_ATTEMPTS_MAX: usize = 3;
 
 impl JobFolder {
     /// Tests that the store creates a name once, and lists, reads and deletes it; leaves nothing
@@ -42,33 +40,15 @@ impl JobFolder {
     }
 
     async fn race_rounds(&self, names: &mut Vec<String>) -> Result<()> {
-        let mut round = 0;
-        let mut attempt = 0;
-        while round < ROUND_COUNT {
+        for _ in 0..ROUND_COUNT {
             let name = self.name(&format!("{FOLDER}/{:016x}", random_u64()));
             names.push(name.clone());
-            match self.race(&name).await {
-                Ok(()) => {
-                    round += 1;
-                    attempt = 0;
-                }
-                Err(error @ StorageError::Unsuitable { .. }) => return Err(error),
-                Err(error) => {
-                    attempt += 1;
-                    if attempt == ROUND_ATTEMPTS_MAX {
-                        return Err(error);
-                    }
-                    tracing::warn!(
-                        error = error.with_causes(),
-                        "the store's self-test is repeated"
-                    );
-                }
-            }
+            self.race(&name).await?;
         }
         Ok(())
     }
 
-    /// Races for one name; the store's own failures are errors that a further round may not meet.
+    /// Races for one name.
     async fn race(&self, name: &str) -> Result<()> {
         let mut racers = JoinSet::new();
         for racer in 0..RACER_COUNT {

@@ -23,6 +23,7 @@ use tidegate_protocol::KeyGroup;
 
 pub use encode::Compression;
 pub use read::StateFileReader;
+pub(crate) use read::Wanted;
 pub use write::{StateFileWriter, WriteOptions};
 
 /// The first column of every state file: the row's key group, `UInt16`, never null.

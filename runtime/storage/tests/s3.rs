@@ -3,9 +3,12 @@
 
 mod contract;
 
-use contract::open_s3;
+use contract::{fence, open_s3, s3_options};
 use rstest::rstest;
-
+use tidegate_protocol::AppendOutcome;
+use tidegate_storage::{
+    AccessKeys, Credentials, JobFolder, StorageError, StorageUrl, Store, StoreOptions,
+};
 use tidegate_testkit::{S3Flavour, S3Server};
 
 const BUCKET: &str = "tidegate-test";
@@ -16,6 +19,42 @@ fn start(flavour: S3Flavour) -> S3Server {
     server
 }
 
+/// What somebody reads who opens a folder so and asks for its log.
+async fn complaint(url: &str, options: StoreOptions) -> StorageError {
+    let url = StorageUrl::parse(url).unwrap();
+    let store = match Store::open(&url, options).await {
+        Ok(store) => store,
+        Err(error) => return error,
+    };
+    let folder = JobFolder::new(store, "default", "word-count").unwrap();
+    let entry = fence(1, 1);
+    let (listing, test, outcome) =
+        tokio::join!(folder.list_log(), folder.self_test(), folder.append(&entry));
+    let (listing, test) = (listing.unwrap_err(), test.unwrap_err());
+    assert_eq!(
+        listing.category(),
+        test.category(),
+        "{}",
+        test.with_causes()
+    );
+    assert!(
+        matches!(outcome, AppendOutcome::Unknown { .. }),
+        "{outcome:?}"
+    );
+    listing
+}
+
+fn with_keys(id: &str, secret: &str) -> StoreOptions {
+    StoreOptions {
+        credentials: Credentials::Keys(AccessKeys {
+            access_key_id: id.to_owned(),
+            secret_access_key: secret.to_owned(),
+            session_token: None,
+        }),
+        ..StoreOptions::default()
+    }
+}
+
 #[rstest]
 #[case(S3Flavour::Minio)]
 #[case(S3Flavour::Versitygw)]
@@ -24,5 +63,133 @@ async fn a_good_server_keeps_the_whole_contract(#[case] flavour: S3Flavour) {
     let server = start(flavour);
     let folder = open_s3(&server, &server.endpoint(), BUCKET).await;
     contract::whole(&folder).await;
-    contract::large_file(&folder, 1_500_000).await;
+    contract::large_file(&folder, 750_000).await;
+}
+
+#[rstest]
+#[case(S3Flavour::S3rver)]
+#[case(S3Flavour::S3sFs)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_creates_a_name_twice_is_refused(#[case] flavour: S3Flavour) {
+    let server = start(flavour);
+    let folder = open_s3(&server, &server.endpoint(), BUCKET).await;
+    let error = folder.self_test().await.unwrap_err();
+    assert_eq!(
+        error.category(),
+        "UnsuitableStore",
+        "{}",
+        error.with_causes()
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains(&server.endpoint()) && text.contains(BUCKET),
+        "{text}"
+    );
+    assert!(text.contains("exactly one may be"), "{text}");
+    assert!(text.contains("If-None-Match"), "{text}");
+}
+
+#[rstest]
+#[case(S3Flavour::Minio)]
+#[case(S3Flavour::Versitygw)]
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_settings_are_told_with_what_to_check(#[case] flavour: S3Flavour) {
+    let server = start(flavour);
+    let (endpoint, id, secret) = (server.endpoint(), server.access_key(), server.secret_key());
+    let url = format!(
+        "s3://{BUCKET}/prefix?endpoint={endpoint}&region={}",
+        server.region()
+    );
+    let missing = url.replace(BUCKET, "tidegate-absent");
+    let tls = url.replace("http://", "https://");
+    let cases = [
+        (
+            &url,
+            with_keys(id, "wrong"),
+            "CredentialsWrong",
+            "check the access key",
+        ),
+        (
+            &url,
+            with_keys("NOBODY", secret),
+            "CredentialsWrong",
+            "check the access key",
+        ),
+        (
+            &missing,
+            s3_options(&server),
+            "BucketMissing",
+            "the bucket does not exist",
+        ),
+        (&tls, s3_options(&server), "TlsFailed", "speaks https"),
+    ];
+    for (url, options, category, advice) in cases {
+        let error = complaint(url, options).await;
+        let text = error.with_causes();
+        assert_eq!(error.category(), category, "{text}");
+        let bucket = if category == "BucketMissing" {
+            "tidegate-absent"
+        } else {
+            BUCKET
+        };
+        assert!(
+            text.contains(&format!("s3://{bucket}/prefix/default/word-count")),
+            "{text}"
+        );
+        assert!(
+            text.contains(endpoint.split_once("://").unwrap().1),
+            "{text}"
+        );
+        assert!(text.contains(advice), "{text}");
+        assert!(!text.contains(secret), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wrong_region_is_told() {
+    let server = start(S3Flavour::Minio);
+    let url = format!(
+        "s3://{BUCKET}/prefix?endpoint={}&region=mars-1",
+        server.endpoint()
+    );
+    let error = complaint(&url, s3_options(&server)).await;
+    assert_eq!(error.category(), "RegionWrong", "{}", error.with_causes());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_is_down_is_told() {
+    // Nothing listens on a port that was free a moment ago.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let url = format!("s3://{BUCKET}/prefix?endpoint={endpoint}&region=us-east-1");
+    let error = complaint(&url, with_keys("key", "secret")).await;
+    assert_eq!(
+        error.category(),
+        "StoreUnreachable",
+        "{}",
+        error.with_causes()
+    );
+    assert!(
+        error.with_causes().contains("Connection refused"),
+        "{}",
+        error.with_causes()
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn absent_credentials_are_told() {
+    let url = format!("s3://{BUCKET}/prefix?endpoint=http://127.0.0.1:9&region=us-east-1");
+    let options = StoreOptions {
+        credentials: Credentials::Profile("tidegate-absent".into()),
+        ..StoreOptions::default()
+    };
+    let error = complaint(&url, options).await;
+    assert_eq!(
+        error.category(),
+        "CredentialsMissing",
+        "{}",
+        error.with_causes()
+    );
+    assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
 }

@@ -49,7 +49,8 @@ impl Answer {
             | "ExpiredToken"
             | "InvalidClientTokenId"
             | "InvalidSecurity"
-            | "TokenRefreshRequired" => Fault::WrongCredentials,
+            | "TokenRefreshRequired"
+            | "XAdminUserNotFound" => Fault::WrongCredentials,
             "PermanentRedirect"
             | "TemporaryRedirect"
             | "AuthorizationHeaderMalformed"
@@ -62,8 +63,20 @@ impl Answer {
             | "XMinioAdminBucketQuotaExceeded" => Fault::Full,
             "SlowDown" | "ServiceUnavailable" | "InternalError" | "RequestTimeout"
             | "TooManyRequests" | "OperationAborted" => Fault::Unavailable,
-            _ => self.fault_without_code(kind),
+            "" => self.fault_without_code(kind),
+            _ => match kind {
+                ErrorKind::PermissionDenied => Fault::Forbidden,
+                ErrorKind::RateLimited => Fault::Unavailable,
+                _ => Fault::Other,
+            },
         }
+    }
+
+    /// Whether the answer says that an object is absent, and nothing worse: a server that knows no
+    /// such user may answer 404 too.
+    pub(super) fn is_absence(&self, kind: ErrorKind) -> bool {
+        let is_about_key = matches!(self.code.as_str(), "" | "NoSuchKey" | "NoSuchVersion");
+        kind == ErrorKind::NotFound && is_about_key
     }
 
     fn fault_without_code(&self, kind: ErrorKind) -> Fault {
@@ -71,7 +84,7 @@ impl Answer {
         let has = |words: &[&str]| words.iter().any(|word| text.contains(word));
         match kind {
             ErrorKind::PermissionDenied => Fault::Forbidden,
-            ErrorKind::NotFound => Fault::NotFound,
+            ErrorKind::NotFound => Fault::MissingBucket,
             ErrorKind::RateLimited => Fault::Unavailable,
             _ if has(&["credential"]) => Fault::NoCredentials,
             _ if has(&["certificate", "tls", "corrupt message"]) => Fault::Tls,

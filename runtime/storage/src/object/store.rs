@@ -12,14 +12,14 @@ use super::credentials::{AccessKeys, Credentials};
 use super::fault::{Answer, is_retryable};
 use crate::random::random_u64;
 use crate::store::Creation;
-use crate::{Fault, Result, S3Url, StorageError, StoreOptions};
+use crate::{Result, S3Url, StorageError, StoreOptions};
 
 /// How often a request is made before its failure is told.
 pub(super) const ATTEMPT_COUNT_MAX: u32 = 6;
 /// The wait before the second attempt; it doubles with each further one.
-const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(3);
+pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(3);
 /// The longest time for one attempt, whatever the connection does.
 pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a folder of keys is looked at for new ones.
@@ -209,7 +209,7 @@ impl ObjectStore {
     }
 
     /// Waits before the next attempt.
-    pub(super) async fn back_off(&self, attempt: u32, error: &Error) {
+    async fn back_off(&self, attempt: u32, error: &Error) {
         let longest = BACKOFF_MAX.min(BACKOFF_FIRST * 2_u32.saturating_pow(attempt - 1));
         // From half of it to all of it, so that clients that failed together part.
         let share = 0.5 + 0.5 * (random_u64() >> 32) as f64 / f64::from(u32::MAX);
@@ -223,11 +223,7 @@ impl ObjectStore {
         StorageError::Failed {
             action,
             location: self.location(name),
-            fault: match answer.fault(error.kind()) {
-                // A file system's advice would mislead.
-                Fault::NotFound => Fault::MissingBucket,
-                fault => fault,
-            },
+            fault: answer.fault(error.kind()),
             source: answer.into(),
         }
     }
@@ -240,7 +236,7 @@ pub(super) fn timed_out() -> Error {
 fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) if Answer::of(&error).is_absence(error.kind()) => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -47,6 +47,15 @@ pub struct StateFileReader {
     whole: Option<Whole>,
 }
 
+/// What a file is read for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// The rows of these key groups.
+    Rows(KeyGroupRange),
+    /// Every checksum; of the rows, those that the manifest names.
+    EveryByte,
+}
+
 /// Batches that are read together.
 #[derive(Debug)]
 struct Fetch {
@@ -65,7 +74,7 @@ impl StateFileReader {
         store: Store,
         name: String,
         file: &StateFile,
-        key_groups: KeyGroupRange,
+        wanted: Wanted,
     ) -> Result<Self> {
         let source = Source::open(store, name, file.size_bytes).await?;
         let index = source.read_index().await?;
@@ -79,8 +88,12 @@ impl StateFileReader {
         let schema = parse_schema(&head).map_err(|problem| source.damaged(problem))?;
 
         let none = KeyGroupRange { start: 0, end: 0 };
-        let range = key_groups.intersect(file.key_groups).unwrap_or(none);
-        let is_wanted = |batch: &BatchIndex| batch.rows_in(range).1 > 0;
+        let range = match wanted {
+            Wanted::Rows(range) => range.intersect(file.key_groups).unwrap_or(none),
+            Wanted::EveryByte => file.key_groups,
+        };
+        let is_wanted =
+            |batch: &BatchIndex| wanted == Wanted::EveryByte || batch.rows_in(range).1 > 0;
         let is_whole = index.batches.iter().all(is_wanted);
         let whole = is_whole.then(|| {
             let mut hash = Xxh3::new();

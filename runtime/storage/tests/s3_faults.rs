@@ -1,0 +1,211 @@
+//! A hostile network between client and server: what was lost, applied or repeated is told right.
+#![allow(clippy::unwrap_used)]
+
+mod contract;
+
+use contract::{ALL, fence, number, open_s3, write_file};
+use rstest::rstest;
+use tidegate_protocol::{AppendOutcome, KeyGroup};
+use tidegate_storage::JobFolder;
+use tidegate_testkit::{Fault, FaultPlan, FaultProxy, S3Flavour, S3Server};
+
+const BUCKET: &str = "tidegate-test";
+
+struct Hostile {
+    server: S3Server,
+    proxy: FaultProxy,
+    folder: JobFolder,
+    /// The same folder without the proxy.
+    direct: JobFolder,
+}
+
+async fn start(flavour: S3Flavour) -> Hostile {
+    let server = S3Server::start(flavour).unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let proxy = FaultProxy::start(server.address(), FaultPlan::seeded(1)).unwrap();
+    let folder = open_s3(&server, &proxy.endpoint(), BUCKET).await;
+    let direct = open_s3(&server, &server.endpoint(), BUCKET).await;
+    Hostile {
+        server,
+        proxy,
+        folder,
+        direct,
+    }
+}
+
+#[rstest]
+#[case(Fault::Reject(500))]
+#[case(Fault::Reject(503))]
+#[case(Fault::CutRequest)]
+#[case(Fault::ApplyThenFail(500))]
+#[case(Fault::ApplyThenFail(503))]
+#[case(Fault::ApplyThenCut)]
+#[case(Fault::Duplicate)]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_that_meets_a_fault_once_is_created(
+    #[values(S3Flavour::Minio, S3Flavour::Versitygw)] flavour: S3Flavour,
+    #[case] fault: Fault,
+) {
+    let hostile = start(flavour).await;
+    hostile.proxy.hit_next(fault, "PUT", "/log/");
+    assert_eq!(
+        hostile.folder.append(&fence(1, 10)).await,
+        AppendOutcome::Created
+    );
+    assert_eq!(hostile.proxy.counts().injected(), 1);
+    assert_eq!(
+        hostile.direct.read_entry(number(1)).await.unwrap(),
+        Some(fence(1, 10))
+    );
+    // Whoever comes second is told so, fault or not.
+    hostile.proxy.hit_next(fault, "PUT", "/log/");
+    assert_eq!(
+        hostile.folder.append(&fence(1, 11)).await,
+        AppendOutcome::Taken
+    );
+    assert_eq!(
+        hostile.direct.read_entry(number(1)).await.unwrap(),
+        Some(fence(1, 10))
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_put_that_lands_after_its_retry_changes_nothing() {
+    let hostile = start(S3Flavour::Minio).await;
+    hostile.proxy.hit_next(Fault::ApplyLate, "PUT", "/log/");
+    assert_eq!(
+        hostile.folder.append(&fence(1, 10)).await,
+        AppendOutcome::Created
+    );
+    assert_eq!(
+        hostile.direct.append(&fence(2, 20)).await,
+        AppendOutcome::Created
+    );
+    hostile.proxy.release_late();
+    assert_eq!(
+        hostile.direct.read_entry(number(1)).await.unwrap(),
+        Some(fence(1, 10))
+    );
+    assert_eq!(
+        hostile.direct.list_log().await.unwrap(),
+        [number(1), number(2)]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_append_to_a_store_that_is_away_is_unknown_and_says_why() {
+    let hostile = start(S3Flavour::Versitygw).await;
+    hostile.proxy.set_down(true);
+    let AppendOutcome::Unknown { reason } = hostile.folder.append(&fence(1, 10)).await else {
+        panic!("an unreachable store cannot answer");
+    };
+    assert!(reason.contains("log/00000000000000000001.json"), "{reason}");
+    assert!(reason.contains(&hostile.proxy.endpoint()), "{reason}");
+    assert!(reason.contains("cannot be reached"), "{reason}");
+    hostile.proxy.set_down(false);
+    assert_eq!(
+        hostile.folder.append(&fence(1, 10)).await,
+        AppendOutcome::Created
+    );
+}
+
+#[rstest]
+#[case(S3Flavour::Minio)]
+#[case(S3Flavour::Versitygw)]
+#[tokio::test(flavor = "multi_thread")]
+async fn racers_in_a_hostile_network_never_win_twice(#[case] flavour: S3Flavour) {
+    let hostile = start(flavour).await;
+    hostile.proxy.set_plan(FaultPlan::hostile(7, 40));
+    for round in 1..=10 {
+        let mut racers = tokio::task::JoinSet::new();
+        for racer in 0..4 {
+            let folder = hostile.folder.clone();
+            racers.spawn(async move { (racer, folder.append(&fence(round, racer)).await) });
+        }
+        let mut winners = Vec::new();
+        for (racer, outcome) in racers.join_all().await {
+            match outcome {
+                AppendOutcome::Created => winners.push(racer),
+                AppendOutcome::Taken | AppendOutcome::Unknown { .. } => {}
+            }
+        }
+        let found = hostile.direct.read_entry(number(round)).await.unwrap();
+        assert!(winners.len() <= 1, "round {round}: {winners:?}");
+        if let Some(winner) = winners.pop() {
+            assert_eq!(found, Some(fence(round, winner)));
+        }
+    }
+    assert!(hostile.proxy.counts().injected() > 0);
+}
+
+#[rstest]
+#[case(S3Flavour::Minio)]
+#[case(S3Flavour::Versitygw)]
+#[tokio::test(flavor = "multi_thread")]
+async fn the_contract_holds_in_a_hostile_network(#[case] flavour: S3Flavour) {
+    let hostile = start(flavour).await;
+    hostile.proxy.set_plan(FaultPlan::hostile(3, 10));
+    hostile.folder.self_test().await.unwrap();
+    contract::large_file(&hostile.folder, 750_000).await;
+    assert!(hostile.proxy.counts().injected() > 0);
+}
+
+#[rstest]
+#[case(Fault::ApplyThenFail(500), "POST", "uploadId=")]
+#[case(Fault::ApplyThenCut, "POST", "uploadId=")]
+#[case(Fault::Reject(503), "POST", "uploads")]
+#[case(Fault::Reject(503), "PUT", "partNumber=2")]
+#[case(Fault::ApplyThenCut, "PUT", "partNumber=1")]
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_in_parts_survives_a_fault(
+    #[values(S3Flavour::Minio, S3Flavour::Versitygw)] flavour: S3Flavour,
+    #[case] fault: Fault,
+    #[case] method: &str,
+    #[case] path: &str,
+) {
+    let hostile = start(flavour).await;
+    hostile.proxy.hit_next(fault, method, path);
+    contract::large_file(&hostile.folder, 750_000).await;
+    assert_eq!(hostile.proxy.counts().injected(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_file_is_not_reported_written_when_its_store_is_away() {
+    let hostile = start(S3Flavour::Versitygw).await;
+    let runs = [(KeyGroup(3), 100)];
+    let path = "state/1/1/count-0.arrow";
+    let schema = contract::schema();
+    let mut writer = hostile
+        .folder
+        .create_state_file(path, schema, Default::default())
+        .await
+        .unwrap();
+    writer.write(&runs, &contract::batch(&runs)).await.unwrap();
+    hostile.proxy.set_down(true);
+    let error = writer
+        .finish(tidegate_protocol::FileKind::Base, ALL)
+        .await
+        .unwrap_err();
+    assert_eq!(error.category(), "StoreUnreachable");
+    assert!(error.to_string().contains(path), "{error}");
+    hostile.proxy.set_down(false);
+    let file = write_file(&hostile.folder, path, &[runs.to_vec()]).await;
+    assert_eq!(
+        hostile.direct.read_state_file(&file, ALL).await.unwrap()[0].num_rows(),
+        100
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_restarts_is_waited_for() {
+    let mut hostile = start(S3Flavour::Minio).await;
+    assert_eq!(
+        hostile.folder.append(&fence(1, 1)).await,
+        AppendOutcome::Created
+    );
+    hostile.server.kill();
+    let folder = hostile.folder.clone();
+    let append = tokio::spawn(async move { folder.append(&fence(2, 2)).await });
+    hostile.server.restart().unwrap();
+    assert_eq!(append.await.unwrap(), AppendOutcome::Created);
+}
