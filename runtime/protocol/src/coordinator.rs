@@ -243,7 +243,7 @@ impl Coordinator {
             Phase::BackingOff(backing_off) => Some(backing_off.until_ms),
             Phase::Idle | Phase::Over => None,
         };
-        if let Some(at_ms) = due_ms
+        if let Some(at_ms) = due_ms.map(|due_ms| due_ms.max(self.now_ms))
             && self.timer_ms != Some(at_ms)
         {
             self.timer_ms = Some(at_ms);
