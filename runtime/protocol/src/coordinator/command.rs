@@ -117,8 +117,7 @@ impl Coordinator {
         // Without running subtasks the newest checkpoint holds everything that counts. One that is
         // complete is restored first, so that its transactions are committed.
         if stop.is_immediate || (!is_deployed && !has_savepoint) {
-            let savepoint = stop.savepoint;
-            self.finish(JobOutcome::Stopped { savepoint });
+            self.finish(JobOutcome::Stopped { savepoint: None });
         }
     }
 

@@ -7,6 +7,9 @@ use super::outbox::Outbox;
 use super::planted::planted;
 use crate::{Entry, LogNumber};
 
+/// How often the log may move on while it is read before that counts as a failure to read it.
+const MAX_MOVES: u32 = 1_000;
+
 /// The log as one reader saw it.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
 pub(super) struct LogContent {
@@ -33,6 +36,9 @@ pub(super) struct LogRead {
     request: u64,
     content: LogContent,
     retry: LogRetry,
+    /// The highest number of the listing before.
+    seen: Option<LogNumber>,
+    move_count: u32,
 }
 
 /// What an answer led to.
@@ -53,6 +59,8 @@ impl LogRead {
             request: out.list_log(),
             content: LogContent::default(),
             retry: LogRetry::default(),
+            seen: None,
+            move_count: 0,
         }
     }
 
@@ -66,6 +74,8 @@ impl LogRead {
                 failure_count: 0,
                 due_ms: Some(due_ms),
             },
+            seen: None,
+            move_count: 0,
         }
     }
 
@@ -102,6 +112,16 @@ impl LogRead {
             Ok(numbers) => match numbers.last() {
                 None => self.complete(),
                 Some(highest) => {
+                    // Another writer's progress explains why what was listed before is gone.
+                    if self
+                        .seen
+                        .replace(*highest)
+                        .is_some_and(|seen| seen != *highest)
+                        && self.move_count < MAX_MOVES
+                    {
+                        self.move_count += 1;
+                        self.retry.succeed();
+                    }
                     self.step = Step::Highest(*highest);
                     self.request = out.read_entry(*highest);
                     ReadProgress::Waiting

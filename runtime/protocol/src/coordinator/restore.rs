@@ -264,14 +264,12 @@ impl Target {
             for file in &subtask.files {
                 // Narrowed to what the old subtask owned: a file shared after an earlier rescale is
                 // named by several subtasks, and each may vouch for its own key groups only.
-                let owned = if planted!(NoNarrowingOnRestore) {
-                    Some(file.key_groups)
-                } else {
-                    file.key_groups.intersect(subtask.key_groups)
-                };
+                let owned = file.key_groups.intersect(subtask.key_groups);
                 if let Some(taken) = owned.and_then(|owned| owned.intersect(key_groups)) {
                     let mut file = file.clone();
-                    file.key_groups = taken;
+                    if !planted!(NoNarrowingOnRestore) {
+                        file.key_groups = taken;
+                    }
                     restore.files.push(file);
                 }
             }

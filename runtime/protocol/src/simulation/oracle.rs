@@ -156,7 +156,10 @@ impl Oracle {
             ));
         }
         if goes_on_from.is_some_and(|number| !highest.retained.contains(&number)) {
-            return Err(format!("entry {} does not retain {goes_on_from:?}", highest.number));
+            return Err(format!(
+                "entry {} does not retain {goes_on_from:?}",
+                highest.number
+            ));
         }
         for (number, (_, checkpoint, kind)) in &self.reported {
             let is_promised =
@@ -204,7 +207,16 @@ impl Oracle {
 
     /// The job has stopped with this savepoint: what it holds is visible.
     pub(super) fn check_stop(&self, store: &Store, savepoint: CheckpointId) -> Result<(), String> {
-        let manifests = store.log.values().filter_map(Entry::manifest);
+        // A late put of an old attempt, which counts for nothing, may have the same id.
+        let counts = |entry: &&Entry| {
+            let facts = self.reported.get(&entry.number);
+            facts.is_some_and(|(nonce, ..)| *nonce == entry.nonce)
+        };
+        let manifests = store
+            .log
+            .values()
+            .filter(counts)
+            .filter_map(Entry::manifest);
         for manifest in manifests.filter(|manifest| manifest.checkpoint == savepoint) {
             if let Some(open) = transactions(manifest).find(|name| !store.committed.contains(name))
             {

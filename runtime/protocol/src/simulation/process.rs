@@ -143,7 +143,8 @@ impl World {
         let wait_ms = if falls_asleep { self.long_while() } else { 0 };
         let now_ms = self.now_ms;
         let process = self.processes.get_mut(&id)?;
-        if falls_asleep {
+        // Who sleeps already sleeps on, so that nothing overtakes what waits for it.
+        if falls_asleep && process.asleep_until_ms <= now_ms {
             process.asleep_until_ms = now_ms + wait_ms;
         }
         (process.asleep_until_ms > now_ms).then_some(process.asleep_until_ms)

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Steps of work that a run with faults lasts for, about.
-const FAULTY_STEPS: i64 = 160;
+const FAULTY_STEPS: i64 = 320;
 /// How much longer than that everything may take to come to its end, in steps.
 const QUIET_STEPS: i64 = 4_000;
 /// Waits that do not shrink with a run's scale: log retries and cancellations.
@@ -127,7 +127,7 @@ impl World {
         };
         let plan = super::plan(input.max_parallelism);
         let mut world = Self {
-            scale_ms: random.spread(5, 60_000),
+            scale_ms: 1 << random.between(2, 16),
             random,
             now_ms: 1_764_000_000_000,
             faults,
