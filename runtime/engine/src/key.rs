@@ -147,3 +147,37 @@ tuple_keys! {
     A 0, B 1, C 2, D 3, E 4;
     A 0, B 1, C 2, D 3, E 4, F 5;
 }
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    // The expected values come from the reference implementation of xxh3, applied part by part.
+    #[rstest]
+    #[case(<Option<u32>>::hash(None), 14_144_645_293_874_801_883)]
+    #[case(<Option<u32>>::hash(Some(5)), 17_035_834_507_130_567_996)]
+    #[case(<Option<u32>>::hash_with_seed(None, 9), 16_285_893_450_381_600_383)]
+    #[case(<Option<u32>>::hash_with_seed(Some(5), 9), 7_408_123_169_701_568_288)]
+    #[case(<(u16, String, bool)>::hash((1, "a", true)), 13_794_135_600_921_476_207)]
+    #[case(
+        <(u8, u8, u8, u8, u8, u8)>::hash((1, 2, 3, 4, 5, 6)),
+        11_166_003_046_348_731_019
+    )]
+    #[case(
+        Timestamp::hash(Timestamp::from_unix_ms(1000)),
+        10_021_228_461_726_049_677
+    )]
+    #[case(<[u8; 3]>::hash(&[1, 2, 3]), 16_991_689_376_074_199_867)]
+    #[case(<[u8; 3]>::hash_with_seed(&[1, 2, 3], 9), 6_092_904_289_963_785_461)]
+    #[case(<((u64, String), u64)>::hash(((1, "a"), 2)), 15_527_494_689_153_825_508)]
+    #[case(<(u64, (u64, String))>::hash((2, (1, "a"))), 5_785_006_515_249_490_842)]
+    #[case(
+        <(Option<u8>, Option<String>)>::hash((None, Some("a"))),
+        6_220_273_455_055_230_277
+    )]
+    fn hashes_of_composite_keys_never_change(#[case] hash: u64, #[case] expected: u64) {
+        assert_eq!(hash, expected);
+    }
+}

@@ -9,13 +9,17 @@ mod optional;
 mod output;
 mod primitive;
 mod structure;
+#[cfg(test)]
+mod tests;
 mod text;
 mod timestamp;
 mod tuple;
 
 pub use output::Output;
 #[doc(hidden)]
-pub use structure::{as_struct, struct_column, struct_part};
+pub use structure::{
+    arrow_field, as_struct, struct_column, struct_part, struct_type, struct_type_name,
+};
 pub use timestamp::Timestamp;
 
 use std::fmt::Debug;
@@ -155,8 +159,7 @@ macro_rules! field_as_record {
         type Builder = SingleColumn<Self>;
 
         fn fields() -> Vec<arrow_schema::Field> {
-            let data_type = <Self as Field>::data_type();
-            vec![arrow_schema::Field::new("value", data_type, <Self as Field>::IS_NULLABLE)]
+            vec![super::arrow_field::<Self>("value")]
         }
 
         #[inline]

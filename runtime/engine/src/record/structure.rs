@@ -4,9 +4,35 @@ use std::sync::Arc;
 
 use arrow_array::{Array, ArrayRef, StructArray};
 use arrow_buffer::NullBuffer;
-use arrow_schema::Fields;
+use arrow_schema::{DataType, Fields};
 
 use super::Field;
+
+/// The Arrow field of a column.
+pub fn arrow_field<F: Field>(name: &str) -> arrow_schema::Field {
+    arrow_schema::Field::new(name, F::data_type(), F::IS_NULLABLE)
+}
+
+/// The Arrow type of a struct column.
+pub fn struct_type(fields: Vec<arrow_schema::Field>) -> DataType {
+    DataType::Struct(Fields::from(fields))
+}
+
+/// A struct's name in state schemas: the names and types of its parts, so that it outlives the name
+/// of the Rust type. Names that are no identifiers are quoted.
+pub fn struct_type_name(parts: &[(&str, String)]) -> String {
+    let parts = parts.iter().map(|(name, ty)| {
+        if name
+            .chars()
+            .all(|char| char.is_alphanumeric() || char == '_')
+        {
+            format!("{name}: {ty}")
+        } else {
+            format!("{name:?}: {ty}")
+        }
+    });
+    format!("struct<{}>", parts.collect::<Vec<_>>().join(", "))
+}
 
 /// Makes a struct column of the columns of its parts.
 ///

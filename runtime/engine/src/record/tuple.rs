@@ -4,12 +4,10 @@ use arrow_array::ArrayRef;
 use arrow_buffer::NullBuffer;
 use arrow_schema::DataType;
 
-use super::structure::{as_struct, struct_column, struct_part};
+use super::structure::{
+    arrow_field, as_struct, struct_column, struct_part, struct_type, struct_type_name,
+};
 use super::{Field, FieldBuilder, Record, RecordBuilder};
-
-fn named<F: Field>(name: &str) -> arrow_schema::Field {
-    arrow_schema::Field::new(name, F::data_type(), F::IS_NULLABLE)
-}
 
 macro_rules! tuples {
     ($($count:literal: $($part:ident $index:tt $name:literal),+;)*) => {$(
@@ -19,12 +17,11 @@ macro_rules! tuples {
             type Builder = ($($part::Builder,)+);
 
             fn data_type() -> DataType {
-                DataType::Struct(<Self as Record>::fields().into())
+                struct_type(<Self as Record>::fields())
             }
 
             fn type_name() -> String {
-                let parts = [$(format!("{}: {}", $name, $part::type_name())),+];
-                format!("struct<{}>", parts.join(", "))
+                struct_type_name(&[$(($name, $part::type_name())),+])
             }
 
             fn values(array: &ArrayRef) -> Option<Self::Column> {
@@ -70,7 +67,7 @@ macro_rules! tuples {
             type Builder = ($($part::Builder,)+);
 
             fn fields() -> Vec<arrow_schema::Field> {
-                vec![$(named::<$part>($name)),+]
+                vec![$(arrow_field::<$part>($name)),+]
             }
 
             fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns> {

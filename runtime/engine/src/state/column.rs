@@ -23,11 +23,15 @@ struct ColumnBlock<S> {
 /// has its dirty bit set (`table::tests`).
 pub struct Column<K: StateKind> {
     blocks: Vec<ColumnBlock<K::Stored>>,
+    cleared: Vec<Row>,
 }
 
 impl<K: StateKind> Default for Column<K> {
     fn default() -> Self {
-        Self { blocks: Vec::new() }
+        Self {
+            blocks: Vec::new(),
+            cleared: Vec::new(),
+        }
     }
 }
 
@@ -79,6 +83,10 @@ pub trait AnyColumn: 'static {
     fn is_present(&self, row: Row) -> bool;
     /// Unsets a row's value.
     fn clear(&mut self, row: Row);
+    /// How many rows were unset since [`AnyColumn::take_cleared`].
+    fn cleared_count(&self) -> usize;
+    /// Moves the rows that were unset since the last call.
+    fn take_cleared(&mut self, rows: &mut Vec<Row>);
     /// Adds to `mask` the rows of a block changed since the last freeze.
     #[doc(hidden)]
     fn add_dirty(&self, block: usize, mask: &mut DirtyMask);
@@ -141,7 +149,16 @@ impl<K: StateKind> AnyColumn for Column<K> {
             let block = self.touch(row);
             block.present.clear(place);
             block.values.values_mut()[place] = K::Stored::default();
+            self.cleared.push(row);
         }
+    }
+
+    fn cleared_count(&self) -> usize {
+        self.cleared.len()
+    }
+
+    fn take_cleared(&mut self, rows: &mut Vec<Row>) {
+        rows.append(&mut self.cleared);
     }
 
     fn add_dirty(&self, block: usize, mask: &mut DirtyMask) {

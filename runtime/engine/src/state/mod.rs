@@ -21,9 +21,9 @@ pub use column::{AnyColumn, Column};
 pub use kind::{
     Add, ListState, MapState, Max, Min, Reduce, ReducingState, StateKind, Sum, ValueState,
 };
-pub(crate) use snapshot::StateChain;
-pub(crate) use table::KeyTable;
-pub(crate) use timers::TimerKind;
+pub(crate) use snapshot::{RestoredBatch, StateChain};
+pub(crate) use table::{KeyRef, KeyTable, Keys};
+pub(crate) use timers::{TimerKind, Timers};
 
 /// The states that a keyed operator declares. Derive it with `#[derive(State)]`:
 ///

@@ -1,7 +1,7 @@
 //! A table's snapshot: which files make it up, and how frozen rows become a state file.
 
 use std::collections::HashMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow_array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
 use arrow_schema::{FieldRef, SchemaRef};
@@ -204,12 +204,23 @@ pub(crate) struct PendingSnapshot<K> {
     checkpoint: CheckpointId,
     is_whole: bool,
     taken: Taken<K>,
-    /// Told by whoever writes the file; `None` where nothing had changed.
-    written: Arc<std::sync::Mutex<Option<Option<StateFile>>>>,
+    written: Written,
 }
 
 /// Where the writer of a snapshot leaves its file.
-pub(crate) type Written = Arc<std::sync::Mutex<Option<Option<StateFile>>>>;
+#[derive(Clone, Default)]
+pub(crate) struct Written(Arc<Mutex<Option<Option<StateFile>>>>);
+
+impl Written {
+    /// The file is durable; `None` where nothing had changed.
+    pub(crate) fn tell(&self, file: Option<StateFile>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn take(&self) -> Option<Option<StateFile>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
 
 impl<K: Key> StateChain<K> {
     /// Begins with the files that were restored.
@@ -223,12 +234,7 @@ impl<K: Key> StateChain<K> {
     /// Learns which checkpoint was the last to complete. Gives back what an aborted one had taken.
     pub(crate) fn settle(&mut self, last_completed: Option<CheckpointId>) -> Option<Taken<K>> {
         let pending = self.pending.take()?;
-        let written = pending
-            .written
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner)
-            .take();
-        match written {
+        match pending.written.take() {
             Some(file) if last_completed >= Some(pending.checkpoint) => {
                 if pending.is_whole {
                     self.files.clear();
@@ -258,6 +264,15 @@ impl<K: Key> StateChain<K> {
             || increment_rows > base_rows.max(live_rows as u64)
     }
 
+    /// What a snapshot's file is.
+    pub(crate) fn file_kind(is_whole: bool) -> FileKind {
+        if is_whole {
+            FileKind::Base
+        } else {
+            FileKind::Increment
+        }
+    }
+
     /// Notes that a snapshot is under way; its writer fills what is returned.
     pub(crate) fn begin(
         &mut self,
@@ -275,7 +290,7 @@ impl<K: Key> StateChain<K> {
             checkpoint,
             is_whole,
             taken,
-            written: Arc::clone(&written),
+            written: written.clone(),
         });
         (earlier, written)
     }

@@ -12,7 +12,9 @@ use super::index::KeyIndex;
 use super::snapshot::{FrozenTable, Selection};
 use super::timers::{TIMER_COLUMNS, Timers};
 use super::{AnyColumn, State, StateColumns, TimerKind};
+use crate::chunk::Watermark;
 use crate::key::Key;
+use crate::operator::KeyedContext;
 
 /// Rows that may have become empty are looked at when there are this many, or at a checkpoint.
 const SWEEP_ROWS: usize = 1 << 14;
@@ -171,21 +173,36 @@ impl<K: Key, S: State> KeyTable<K, S> {
         &self.keys[block_of(row)].keys.values()[place_of(row)]
     }
 
-    /// Notes that a row's states may all have been unset.
-    #[inline]
-    pub(crate) fn suspect(&mut self, row: Row) {
-        self.suspects.push(row);
+    /// The table taken apart, so that user code can hold a key, its states and the timers at once.
+    pub(crate) fn parts(&mut self) -> Parts<'_, K, S> {
+        Parts {
+            keys: &self.keys,
+            columns: &mut self.columns,
+            timers: &mut self.timers,
+        }
     }
 
     /// Frees rows without states and timers, once enough may be. Between chunks only, since rows that
     /// a chunk has resolved must stay.
     pub(crate) fn sweep(&mut self) {
-        if self.suspects.len() >= SWEEP_ROWS {
+        let cleared: usize = self
+            .columns
+            .all()
+            .iter()
+            .map(|column| column.cleared_count())
+            .sum();
+        if self.suspects.len() + cleared >= SWEEP_ROWS {
             self.sweep_all();
         }
     }
 
     fn sweep_all(&mut self) {
+        for column in self.columns.all_mut() {
+            column.take_cleared(&mut self.suspects);
+        }
+        for column in self.timers.columns_mut() {
+            column.take_cleared(&mut self.suspects);
+        }
         for row in std::mem::take(&mut self.suspects) {
             let is_used = self.keys[block_of(row)].used.get(place_of(row));
             if is_used && self.is_empty_row(row) {
@@ -409,6 +426,49 @@ impl<K: Key, S: State> KeyTable<K, S> {
             .map(|column| column.size_bytes())
             .sum();
         self.index.size_bytes() + keys + columns
+    }
+}
+
+/// A table taken apart.
+pub(crate) struct Parts<'a, K, S: State> {
+    keys: &'a [KeyBlock<K>],
+    columns: &'a mut S::Columns,
+    timers: &'a mut Timers,
+}
+
+impl<K: Key, S: State> Parts<'_, K, S> {
+    /// What user code sees of one row.
+    #[inline]
+    pub(crate) fn context(
+        &mut self,
+        row: Row,
+        timestamp: Option<i64>,
+        watermark: Option<Watermark>,
+    ) -> KeyedContext<'_, K, S> {
+        KeyedContext {
+            state: S::row(self.columns, row),
+            key: KeyRef {
+                keys: self.keys,
+                row,
+            },
+            timers: self.timers,
+            row,
+            timestamp,
+            watermark,
+        }
+    }
+}
+
+/// A row's key, looked up only when asked for.
+pub(crate) struct KeyRef<'a, K> {
+    keys: &'a [KeyBlock<K>],
+    row: Row,
+}
+
+impl<K: Key> KeyRef<'_, K> {
+    /// The key.
+    pub(crate) fn get(&self) -> &K {
+        &self.keys[block_of(self.row)].keys.values()[place_of(self.row)]
     }
 }
 

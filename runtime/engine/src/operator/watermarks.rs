@@ -1,0 +1,216 @@
+//! Event times and watermarks: the lowest over active splits of the highest time seen, less a bound.
+
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use arrow_buffer::ScalarBuffer;
+
+use crate::chunk::{Chunk, Element, Watermark};
+use crate::error::Result;
+use crate::operator::Transform;
+use crate::operator::flat_map::rows_of;
+use crate::record::Record;
+
+/// How far records may come out of order, and how long a silent split holds others back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WatermarkStrategy {
+    bound_ms: i64,
+    idle_after_ms: Option<i64>,
+}
+
+impl WatermarkStrategy {
+    /// A record may be this much older than the newest before it; 0: times never fall.
+    pub fn bounded_out_of_orderness_ms(bound_ms: u32) -> Self {
+        Self {
+            bound_ms: i64::from(bound_ms),
+            idle_after_ms: None,
+        }
+    }
+
+    /// A split that gives nothing for this long does not hold back the watermark until it speaks.
+    #[must_use]
+    pub fn with_idle_after_ms(mut self, idle_after_ms: u32) -> Self {
+        self.idle_after_ms = Some(i64::from(idle_after_ms));
+        self
+    }
+}
+
+/// One split's progress.
+struct SplitProgress {
+    max_timestamp: i64,
+    last_seen_ms: i64,
+    is_idle: bool,
+}
+
+/// Reads each record's event time, and makes watermarks of them.
+///
+/// # Invariants
+/// Watermarks never fall. A split counts from its first record to its end, but not while it is idle.
+pub(crate) struct Watermarks<T: Record, F> {
+    time_of: F,
+    strategy: WatermarkStrategy,
+    splits: BTreeMap<u32, SplitProgress>,
+    emitted: Option<Watermark>,
+    is_idle: bool,
+    input: PhantomData<T>,
+}
+
+impl<T: Record, F> Watermarks<T, F> {
+    pub(crate) fn new(time_of: F, strategy: WatermarkStrategy) -> Self {
+        Self {
+            time_of,
+            strategy,
+            splits: BTreeMap::new(),
+            emitted: None,
+            is_idle: false,
+            input: PhantomData,
+        }
+    }
+
+    fn advance(&mut self, output: &mut Vec<Element>) {
+        let active = self.splits.values().filter(|split| !split.is_idle);
+        let Some(lowest) = active.map(|split| split.max_timestamp).min() else {
+            if !self.splits.is_empty() && !self.is_idle {
+                self.is_idle = true;
+                output.push(Element::Idle);
+            }
+            return;
+        };
+        let watermark = lowest
+            .saturating_sub(self.strategy.bound_ms)
+            .saturating_sub(1);
+        if self.is_idle || self.emitted.is_none_or(|emitted| watermark > emitted) {
+            self.is_idle = false;
+            let watermark = self
+                .emitted
+                .map_or(watermark, |emitted| emitted.max(watermark));
+            self.emitted = Some(watermark);
+            output.push(Element::Watermark(watermark));
+        }
+    }
+}
+
+/// Milliseconds since the epoch by the machine's clock.
+pub(crate) fn now_ms() -> i64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+impl<T, F> Transform for Watermarks<T, F>
+where
+    T: Record,
+    F: Fn(T::View<'_>) -> i64,
+{
+    fn on_chunk(&mut self, mut chunk: Chunk, output: &mut Vec<Element>) -> Result<()> {
+        let rows = rows_of::<T>(&chunk);
+        let timestamps: Vec<i64> = rows.iter().map(&self.time_of).collect();
+        let Some(newest) = timestamps.iter().copied().max() else {
+            return Ok(());
+        };
+        let progress = self
+            .splits
+            .entry(chunk.split.unwrap_or_default())
+            .or_insert(SplitProgress {
+                max_timestamp: newest,
+                last_seen_ms: 0,
+                is_idle: false,
+            });
+        progress.max_timestamp = progress.max_timestamp.max(newest);
+        progress.is_idle = false;
+        if self.strategy.idle_after_ms.is_some() {
+            progress.last_seen_ms = now_ms();
+        }
+        chunk.timestamps = Some(ScalarBuffer::from(timestamps));
+        output.push(Element::Chunk(chunk));
+        self.advance(output);
+        Ok(())
+    }
+
+    fn on_watermark(
+        &mut self,
+        watermark: Watermark,
+        output: &mut Vec<Element>,
+    ) -> Result<super::Progress> {
+        // Only the end of all input comes from before; times are read here.
+        if watermark == crate::chunk::MAX_WATERMARK {
+            self.emitted = Some(watermark);
+            output.push(Element::Watermark(watermark));
+        }
+        Ok(super::Progress::Done)
+    }
+
+    fn on_split_ended(&mut self, split: u32, output: &mut Vec<Element>) {
+        self.splits.remove(&split);
+        self.advance(output);
+    }
+
+    fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<super::Progress> {
+        if let Some(idle_after_ms) = self.strategy.idle_after_ms {
+            for split in self.splits.values_mut() {
+                split.is_idle |= now_ms.saturating_sub(split.last_seen_ms) >= idle_after_ms;
+            }
+            self.advance(output);
+        }
+        Ok(super::Progress::Done)
+    }
+
+    fn next_wakeup_ms(&self) -> Option<i64> {
+        let idle_after_ms = self.strategy.idle_after_ms?;
+        let active = self.splits.values().filter(|split| !split.is_idle);
+        active
+            .map(|split| split.last_seen_ms.saturating_add(idle_after_ms))
+            .min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::Output;
+
+    fn chunk(split: u32, times: &[i64]) -> Chunk {
+        let mut output = Output::<i64>::default();
+        times.iter().for_each(|time| output.push(*time));
+        let mut chunk = output.take_all().remove(0);
+        chunk.split = Some(split);
+        chunk
+    }
+
+    fn watermarks(elements: &[Element]) -> Vec<Watermark> {
+        let watermark = |element: &Element| match element {
+            Element::Watermark(watermark) => Some(*watermark),
+            _ => None,
+        };
+        elements.iter().filter_map(watermark).collect()
+    }
+
+    #[test]
+    fn the_slowest_split_holds_the_watermark_back_until_it_ends() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(10);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator
+            .on_chunk(chunk(0, &[100, 50]), &mut output)
+            .unwrap();
+        operator.on_chunk(chunk(1, &[1000]), &mut output).unwrap();
+        operator.on_chunk(chunk(0, &[200]), &mut output).unwrap();
+        operator.on_split_ended(0, &mut output);
+        assert_eq!(watermarks(&output), [89, 189, 989]);
+    }
+
+    #[test]
+    fn an_idle_split_holds_nothing_back_and_a_late_one_never_lowers_it() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
+        operator.on_wakeup(i64::MAX, &mut output).unwrap();
+        assert!(matches!(output.last(), Some(Element::Idle)));
+        operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
+        operator.on_chunk(chunk(0, &[101]), &mut output).unwrap();
+        assert_eq!(watermarks(&output), [99, 499]);
+    }
+}

@@ -1,0 +1,494 @@
+//! The loop of one subtask.
+
+use std::cell::Cell;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tidegate_protocol::{
+    Attempt, CheckpointId, FromWorker, KeyGroupRange, OperatorId, OperatorSnapshot, SubtaskId,
+};
+use tidegate_storage::JobFolder;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+
+use super::gate::InputGate;
+use super::outlet::Outlet;
+use super::snapshot::{CommitTracker, FrozenSubtask};
+use crate::chunk::{Barrier, Chunk, Element, MAX_WATERMARK};
+use crate::error::{Result, describe, is_permanent};
+use crate::graph::SourceHead;
+use crate::metrics::OperatorMetrics;
+use crate::operator::{Progress, Transform, now_ms};
+use crate::source::ReadStatus;
+
+/// How long records of a trickle wait for a chunk to fill.
+const LINGER: Duration = Duration::from_millis(2);
+/// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes many
+/// of one can pile up.
+const STEP_ROWS: usize = 1 << 16;
+/// Reads in a row before other tasks of the slot get their turn.
+const READS_A_TURN: u32 = 16;
+/// How often gauges are brought up to date.
+const REPORT_EVERY: Duration = Duration::from_millis(500);
+
+/// What the worker tells a subtask.
+pub(crate) enum Control {
+    /// Inject this barrier; to source subtasks only.
+    Barrier(Barrier),
+    /// Commit output up to this checkpoint; to sink subtasks only.
+    Commit(CheckpointId, Arc<CommitTracker>),
+}
+
+/// Where a chain's elements come from.
+pub(crate) enum Head {
+    Source {
+        operator: OperatorId,
+        head: Box<dyn SourceHead>,
+    },
+    Gate(InputGate),
+}
+
+/// How a subtask tells the coordinator things.
+#[derive(Clone)]
+pub(crate) struct Reporter {
+    pub(crate) attempt: Attempt,
+    pub(crate) subtask: SubtaskId,
+    pub(crate) events: UnboundedSender<FromWorker>,
+}
+
+impl Reporter {
+    /// The subtask has failed.
+    pub(crate) fn fail(&self, operator: Option<String>, message: String, is_permanent: bool) {
+        let (attempt, subtask) = (self.attempt, Some(self.subtask));
+        let failed = FromWorker::Failed {
+            attempt,
+            subtask,
+            operator,
+            message,
+            is_permanent,
+        };
+        let _ = self.events.send(failed);
+    }
+}
+
+/// One parallel instance of a chain, with everything it needs.
+pub(crate) struct Subtask {
+    pub(crate) head: Head,
+    pub(crate) stages: Vec<Stage>,
+    pub(crate) outlet: Outlet,
+    pub(crate) control: UnboundedReceiver<Control>,
+    pub(crate) reporter: Reporter,
+    pub(crate) io: tokio::runtime::Handle,
+    pub(crate) folder: Option<Arc<JobFolder>>,
+    /// The source's, where the chain begins with one.
+    pub(crate) head_metrics: Option<Arc<OperatorMetrics>>,
+    /// The last operator's.
+    pub(crate) outlet_metrics: Arc<OperatorMetrics>,
+    pub(crate) progress: SubtaskProgress,
+}
+
+/// One operator in the middle of a chain.
+pub(crate) struct Stage {
+    pub(crate) name: String,
+    pub(crate) transform: Box<dyn Transform>,
+    pub(crate) metrics: Arc<OperatorMetrics>,
+}
+
+/// Where a subtask stands.
+pub(crate) struct SubtaskProgress {
+    /// The place in the chain of the operator that is at work, for whoever reports a failure.
+    pub(crate) at_work: Rc<Cell<usize>>,
+    slice_rows: usize,
+    is_ended: bool,
+    is_stopped: bool,
+    last_report: Instant,
+}
+
+impl SubtaskProgress {
+    pub(crate) fn new(at_work: Rc<Cell<usize>>) -> Self {
+        Self {
+            at_work,
+            slice_rows: STEP_ROWS,
+            is_ended: false,
+            is_stopped: false,
+            last_report: Instant::now(),
+        }
+    }
+}
+
+/// What woke a subtask.
+enum Wake {
+    Control(Option<Control>),
+    Read(Result<ReadStatus>),
+    Element(Element),
+    Linger,
+    Clock,
+}
+
+impl Subtask {
+    /// Runs until the attempt is cancelled, which drops it, or until an operator fails.
+    ///
+    /// # Errors
+    /// The operator's at [`SubtaskProgress::at_work`].
+    pub(crate) async fn run(mut self) -> Result<()> {
+        if matches!(self.head, Head::Source { .. }) {
+            self.run_source().await
+        } else {
+            self.run_gate().await
+        }
+    }
+
+    async fn run_source(&mut self) -> Result<()> {
+        let mut reads = 0_u32;
+        loop {
+            let wake = self.wait_source().await;
+            match wake {
+                Wake::Control(None) => return Ok(()),
+                Wake::Control(Some(control)) => self.on_control(control).await?,
+                Wake::Read(status) => {
+                    let status = status?;
+                    self.take_read(status == ReadStatus::Ended).await?;
+                    if status == ReadStatus::Ended {
+                        self.end().await?;
+                    }
+                    reads += 1;
+                    if reads.is_multiple_of(READS_A_TURN) {
+                        tokio::task::yield_now().await;
+                    }
+                }
+                Wake::Linger => {
+                    self.take_read(true).await?;
+                    self.outlet.flush(&self.outlet_metrics).await?;
+                }
+                Wake::Clock => self.on_clock().await?,
+                Wake::Element(_) => {}
+            }
+            self.report();
+        }
+    }
+
+    async fn wait_source(&mut self) -> Wake {
+        let wakeup = self.next_wakeup();
+        let reads = !self.progress.is_ended && !self.progress.is_stopped;
+        let Head::Source { head, .. } = &mut self.head else {
+            return Wake::Linger;
+        };
+        let has_rest = head.has_rest();
+        self.progress.at_work.set(0);
+        tokio::select! {
+            biased;
+            control = self.control.recv() => Wake::Control(control),
+            status = head.read(), if reads => Wake::Read(status),
+            () = tokio::time::sleep(LINGER), if has_rest => Wake::Linger,
+            () = sleep_until(wakeup), if wakeup.is_some() => Wake::Clock,
+        }
+    }
+
+    /// Feeds what the reader has filled.
+    async fn take_read(&mut self, is_all: bool) -> Result<()> {
+        let Head::Source { head, .. } = &mut self.head else {
+            return Ok(());
+        };
+        let (chunks, ended_splits) = head.take(is_all);
+        for chunk in chunks {
+            if let Some(metrics) = &self.head_metrics {
+                metrics.records_out.add(chunk.len() as u64);
+            }
+            self.feed(Element::Chunk(chunk)).await?;
+        }
+        for split in ended_splits {
+            self.feed(Element::SplitEnded(split)).await?;
+        }
+        Ok(())
+    }
+
+    /// All input has been read: event time is over, and nothing but barriers follows.
+    async fn end(&mut self) -> Result<()> {
+        self.feed(Element::Watermark(MAX_WATERMARK)).await?;
+        self.feed(Element::Ended).await
+    }
+
+    async fn run_gate(&mut self) -> Result<()> {
+        loop {
+            let Head::Gate(gate) = &mut self.head else {
+                return Ok(());
+            };
+            let element = match gate.try_next() {
+                Some(element) => Wake::Element(element),
+                None => {
+                    self.outlet.flush(&self.outlet_metrics).await?;
+                    self.wait_gate().await
+                }
+            };
+            match element {
+                Wake::Control(None) => return Ok(()),
+                Wake::Control(Some(control)) => self.on_control(control).await?,
+                Wake::Element(Element::Barrier(barrier)) => self.on_barrier(barrier).await?,
+                Wake::Element(element) => self.feed(element).await?,
+                Wake::Clock => self.on_clock().await?,
+                Wake::Read(_) | Wake::Linger => {}
+            }
+            while let Ok(control) = self.control.try_recv() {
+                self.on_control(control).await?;
+            }
+            self.check_clock().await?;
+            self.report();
+        }
+    }
+
+    async fn wait_gate(&mut self) -> Wake {
+        let wakeup = self.next_wakeup();
+        let Head::Gate(gate) = &mut self.head else {
+            return Wake::Linger;
+        };
+        tokio::select! {
+            biased;
+            control = self.control.recv() => Wake::Control(control),
+            element = gate.next() => Wake::Element(element),
+            () = sleep_until(wakeup), if wakeup.is_some() => Wake::Clock,
+        }
+    }
+
+    fn next_wakeup(&self) -> Option<i64> {
+        self.stages
+            .iter()
+            .filter_map(|stage| stage.transform.next_wakeup_ms())
+            .min()
+    }
+
+    /// Fires clocks that are due while input never pauses.
+    async fn check_clock(&mut self) -> Result<()> {
+        match self.next_wakeup() {
+            Some(wakeup) if wakeup <= now_ms() => self.on_clock().await,
+            _ => Ok(()),
+        }
+    }
+
+    async fn on_clock(&mut self) -> Result<()> {
+        for index in 0..self.stages.len() {
+            loop {
+                self.mark(index);
+                let now = now_ms();
+                let transform = &mut self.stages[index].transform;
+                if transform.next_wakeup_ms().is_none_or(|wakeup| wakeup > now) {
+                    break;
+                }
+                let mut output = Vec::new();
+                let progress = transform.on_wakeup(now, &mut output)?;
+                self.pass(index + 1, output).await?;
+                if progress == Progress::Done {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn on_control(&mut self, control: Control) -> Result<()> {
+        match control {
+            Control::Barrier(barrier) => {
+                self.take_read(true).await?;
+                self.on_barrier(barrier).await
+            }
+            Control::Commit(checkpoint, tracker) => {
+                if let Outlet::Sink(sink) = &mut self.outlet {
+                    let (reporter, operator) = (self.reporter.clone(), sink.operator.clone());
+                    sink.snapshots
+                        .commit(checkpoint, &self.io, move |result| match result {
+                            Ok(()) => tracker.one_is_done(),
+                            Err(error) => {
+                                let message = describe(&*error);
+                                reporter.fail(Some(operator), message, is_permanent(&*error));
+                            }
+                        });
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Freezes, starts the upload, and only then lets the barrier pass: what follows it in any channel
+    /// is not in the snapshot.
+    async fn on_barrier(&mut self, barrier: Barrier) -> Result<()> {
+        let start = Instant::now();
+        let mut ready = Vec::new();
+        let mut work = Vec::new();
+        if let Head::Source { operator, head } = &self.head {
+            let items = head
+                .snapshot()
+                .iter()
+                .map(serde_json::to_value)
+                .collect::<Result<_, _>>()?;
+            ready.push(OperatorSnapshot {
+                operator: operator.clone(),
+                key_groups: KeyGroupRange { start: 0, end: 0 },
+                files: Vec::new(),
+                items,
+                watermark_ms: None,
+            });
+        }
+        for index in 0..self.stages.len() {
+            self.mark(index);
+            let Stage {
+                name, transform, ..
+            } = &mut self.stages[index];
+            work.extend(
+                transform
+                    .freeze(&barrier)
+                    .map(|frozen| (name.clone(), frozen)),
+            );
+        }
+        self.mark(self.stages.len());
+        if let Outlet::Sink(sink) = &mut self.outlet {
+            let operator = OperatorId::new(sink.operator.as_str())?;
+            let frozen =
+                sink.snapshots
+                    .pre_commit(&mut *sink.writer, operator, barrier.checkpoint)?;
+            work.push((sink.operator.clone(), frozen));
+        }
+        let frozen = FrozenSubtask {
+            attempt: self.reporter.attempt,
+            checkpoint: barrier.checkpoint,
+            subtask: self.reporter.subtask,
+            freeze_micros: u64::try_from(start.elapsed().as_micros()).unwrap_or(u64::MAX),
+            ready,
+            work,
+        };
+        self.io
+            .spawn(frozen.upload(self.folder.clone(), self.reporter.events.clone()));
+        self.progress.is_stopped |= barrier.is_last;
+        self.outlet
+            .send(Element::Barrier(barrier), &self.outlet_metrics)
+            .await
+    }
+
+    /// Passes an element through the chain.
+    async fn feed(&mut self, element: Element) -> Result<()> {
+        match element {
+            Element::Chunk(chunk) => self.feed_chunk(chunk).await,
+            Element::Ended => {
+                self.progress.is_ended = true;
+                self.pass(0, vec![Element::Ended]).await?;
+                let (attempt, subtask) = (self.reporter.attempt, self.reporter.subtask);
+                let _ = self
+                    .reporter
+                    .events
+                    .send(FromWorker::Ended { attempt, subtask });
+                Ok(())
+            }
+            Element::Watermark(watermark) if !self.stages.is_empty() => loop {
+                self.mark(0);
+                let mut output = Vec::new();
+                let progress = self.stages[0]
+                    .transform
+                    .on_watermark(watermark, &mut output)?;
+                self.pass(1, output).await?;
+                if progress == Progress::Done {
+                    return Ok(());
+                }
+            },
+            element => self.pass(0, vec![element]).await.map(drop),
+        }
+    }
+
+    /// Passes a chunk through the chain in slices, smaller ones where much comes of little.
+    async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
+        let mut start = 0;
+        while start < chunk.len() {
+            let rows = self.progress.slice_rows.min(chunk.len() - start);
+            let is_whole = rows == chunk.len();
+            let slice = if is_whole {
+                chunk.clone()
+            } else {
+                chunk.slice(start, rows)
+            };
+            start += rows;
+            let sent = self.pass(0, vec![Element::Chunk(slice)]).await?;
+            let ideal = rows.saturating_mul(STEP_ROWS) / sent.max(1);
+            self.progress.slice_rows = ideal.clamp(1, STEP_ROWS);
+        }
+        Ok(())
+    }
+
+    /// Passes elements through the operators from `first` on and out; gives the number of records
+    /// that left.
+    async fn pass(&mut self, first: usize, mut elements: Vec<Element>) -> Result<usize> {
+        for index in first..self.stages.len() {
+            self.mark(index);
+            let mut output = Vec::with_capacity(elements.len());
+            let stage = &mut self.stages[index];
+            stage.metrics.records_in.add(rows_in(&elements));
+            for element in elements {
+                step(&mut *stage.transform, element, &mut output)?;
+            }
+            stage.metrics.records_out.add(rows_in(&output));
+            elements = output;
+        }
+        self.mark(self.stages.len());
+        let row_count = rows_in(&elements);
+        if matches!(self.outlet, Outlet::Sink(_)) {
+            self.outlet_metrics.records_in.add(row_count);
+        }
+        for element in elements {
+            self.outlet.send(element, &self.outlet_metrics).await?;
+        }
+        Ok(usize::try_from(row_count).unwrap_or(usize::MAX))
+    }
+
+    /// Notes which stage is at work; one past the last: the outlet.
+    fn mark(&self, stage: usize) {
+        let head = usize::from(matches!(self.head, Head::Source { .. }));
+        self.progress.at_work.set(stage + head);
+    }
+
+    fn report(&mut self) {
+        if self.progress.last_report.elapsed() >= REPORT_EVERY {
+            self.progress.last_report = Instant::now();
+            self.stages
+                .iter()
+                .for_each(|stage| stage.transform.report());
+        }
+    }
+}
+
+fn rows_in(elements: &[Element]) -> u64 {
+    let rows = |element: &Element| match element {
+        Element::Chunk(chunk) => chunk.len() as u64,
+        _ => 0,
+    };
+    elements.iter().map(rows).sum()
+}
+
+/// Passes an element through one operator.
+fn step(transform: &mut dyn Transform, element: Element, output: &mut Vec<Element>) -> Result<()> {
+    match element {
+        Element::Chunk(chunk) => transform.on_chunk(chunk, output),
+        Element::Watermark(watermark) => {
+            while transform.on_watermark(watermark, output)? == Progress::More {}
+            Ok(())
+        }
+        Element::Idle => {
+            transform.on_idle(output);
+            Ok(())
+        }
+        Element::SplitEnded(split) => {
+            transform.on_split_ended(split, output);
+            Ok(())
+        }
+        element @ (Element::Barrier(_) | Element::Ended) => {
+            output.push(element);
+            Ok(())
+        }
+    }
+}
+
+/// Waits until the machine's clock reaches a time; for ever where there is none.
+async fn sleep_until(time_ms: Option<i64>) {
+    match time_ms {
+        Some(time) => {
+            let left = u64::try_from(time.saturating_sub(now_ms())).unwrap_or_default();
+            tokio::time::sleep(Duration::from_millis(left)).await;
+        }
+        None => std::future::pending().await,
+    }
+}
