@@ -22,7 +22,7 @@ use crate::{Fault, Result, StorageError};
 const TEMPORARY_SUFFIX: &str = ".tmp";
 /// A temporary file this old was left by a process that died.
 const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
-/// How often a folder that a collector removes at the same moment is made again.
+/// How often a folder is made that another process removes at the same moment.
 const CREATE_ATTEMPTS_MAX: usize = 16;
 
 /// A folder that holds state.
@@ -49,15 +49,16 @@ impl LocalStore {
     /// Creates a name with this content only if it is absent; `false` where it exists.
     pub(crate) fn create(&self, name: &str, content: &[u8]) -> Result<bool> {
         let path = self.path(name);
-        let folder = self.make_parent(&path)?;
-        let temporary = folder.join(format!(".{:016x}{TEMPORARY_SUFFIX}", random_u64()));
-        let result = write_durably(&temporary, content).and_then(|()| link(&temporary, &path));
-        // A left-over is harmless: no listing shows it, and the collector removes it.
-        let _ = fs::remove_file(&temporary);
-        let is_created = result?;
-        // Also where it existed: the answer must not rest on a name that a power cut takes back.
-        sync_folder(&folder)?;
-        Ok(is_created)
+        self.in_folder_of(&path, |folder| {
+            let temporary = folder.join(format!(".{:016x}{TEMPORARY_SUFFIX}", random_u64()));
+            let result = write_durably(&temporary, content).and_then(|()| link(&temporary, &path));
+            // A left-over is harmless: no listing shows it, and the collector removes it.
+            let _ = fs::remove_file(&temporary);
+            let is_created = result?;
+            // Also where it existed: the answer must not rest on a name that a power cut takes back.
+            sync_folder(folder)?;
+            Ok(is_created)
+        })
     }
 
     /// The content of a name, if it is there.
@@ -199,20 +200,11 @@ impl LocalStore {
     /// first, so that a process that still reads it is not disturbed.
     pub(crate) fn create_file(&self, name: &str) -> Result<File> {
         let path = self.path(name);
-        for _ in 0..CREATE_ATTEMPTS_MAX {
-            let folder = self.make_parent(&path)?;
+        self.in_folder_of(&path, |_| {
             self.delete(name)?;
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(file) => return Ok(file),
-                // A collector removed the folder while it was still empty.
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    self.forget_folders(&folder);
-                }
-                Err(error) => return Err(StorageError::io("create", path.display(), error)),
-            }
-        }
-        let error = io::Error::from(io::ErrorKind::NotFound);
-        Err(StorageError::io("create", path.display(), error))
+            let opened = OpenOptions::new().write(true).create_new(true).open(&path);
+            opened.map_err(|error| StorageError::io("create", path.display(), error))
+        })
     }
 
     /// Makes a written file and its name durable.
@@ -241,6 +233,22 @@ impl LocalStore {
             entries.push(FolderEntry { name, is_folder });
         }
         Ok(entries)
+    }
+
+    /// Does work that needs a path's folder; once more where another process removed the folder
+    /// meanwhile, because it was empty.
+    fn in_folder_of<T>(&self, path: &Path, work: impl Fn(&Path) -> Result<T>) -> Result<T> {
+        let mut attempt = 1;
+        loop {
+            match self.make_parent(path).and_then(|folder| work(&folder)) {
+                Err(StorageError::Failed {
+                    fault: Fault::NotFound,
+                    ..
+                }) if attempt < CREATE_ATTEMPTS_MAX => self.forget_folders(parent(path)),
+                result => return result,
+            }
+            attempt += 1;
+        }
     }
 
     /// Makes the folder of a path, and those above it, and makes them durable.

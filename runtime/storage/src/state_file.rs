@@ -9,6 +9,7 @@
 //! manifest's StateFile → footer → index → blocks, checked → batches    StateFileReader
 //! ```
 
+mod decode;
 mod encode;
 mod index;
 mod read;
@@ -98,6 +99,3 @@ fn contains_dictionary(data_type: &DataType) -> bool {
         _ => false,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -5,16 +5,15 @@ use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use arrow_array::{Array, RecordBatch, UInt16Array};
-use arrow_buffer::Buffer;
+use arrow_array::RecordBatch;
 use arrow_ipc::convert::try_schema_from_ipc_buffer;
-use arrow_ipc::reader::{FileDecoder, read_footer_length};
-use arrow_ipc::{Block as IpcBlock, MetadataVersion};
+use arrow_ipc::reader::read_footer_length;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use tidegate_protocol::{KeyGroupRange, StateFile};
 use xxhash_rust::xxh3::Xxh3;
 
+use super::decode::Decode;
 use super::index::{
     BatchIndex, FORMAT_KEY, FileIndex, INDEX_CHECKSUM_KEY, INDEX_KEY, checksum_text,
 };
@@ -366,74 +365,6 @@ fn plan(batches: &[BatchIndex], is_wanted: impl Fn(&BatchIndex) -> bool) -> VecD
         }
     }
     fetches
-}
-
-/// Turns checked bytes into rows.
-struct Decode {
-    index: Arc<FileIndex>,
-    schema: SchemaRef,
-    range: KeyGroupRange,
-}
-
-impl Decode {
-    /// Decodes a batch out of bytes that were read from `start` on.
-    fn batch(&self, number: usize, bytes: &Bytes, start: u64) -> Result<RecordBatch, String> {
-        let batch = &self.index.batches[number];
-        // The plan made both from the index, whose blocks do not overlap.
-        let from = (batch.block.offset - start) as usize;
-        let block = bytes.slice(from..from + batch.block.size_bytes as usize);
-        if !batch.block.matches(&block) {
-            return Err(format!("the checksum of its batch {number} does not match"));
-        }
-        let decoded = catch_unwind(AssertUnwindSafe(|| decode_block(&block, &self.schema)))
-            .unwrap_or_else(|_| Err("it is malformed".into()))
-            .map_err(|problem| format!("its batch {number} cannot be decoded: {problem}"))?;
-        if decoded.num_rows() as u64 != batch.row_count() {
-            return Err(format!(
-                "its batch {number} has {} rows",
-                decoded.num_rows()
-            ));
-        }
-        check_groups(&decoded, batch)?;
-        let (start, row_count) = batch.rows_in(self.range);
-        Ok(decoded.slice(start, row_count))
-    }
-}
-
-fn decode_block(block: &Bytes, schema: &SchemaRef) -> Result<RecordBatch, String> {
-    // Continuation marker, then the length of the metadata.
-    let length = block
-        .get(4..8)
-        .and_then(|length| <[u8; 4]>::try_from(length).ok());
-    let metadata_size = length
-        .map(i32::from_le_bytes)
-        .and_then(|length| length.checked_add(8));
-    let metadata_size =
-        metadata_size.filter(|size| (8..=block.len() as i64).contains(&i64::from(*size)));
-    let metadata_size = metadata_size.ok_or("its metadata is over-long")?;
-    // Not below zero, as just checked.
-    let body_size = block.len() as i64 - i64::from(metadata_size);
-    let ipc_block = IpcBlock::new(0, metadata_size, body_size);
-    let decoder = FileDecoder::new(schema.clone(), MetadataVersion::V5);
-    let batch = decoder
-        .read_record_batch(&ipc_block, &Buffer::from(block.clone()))
-        .map_err(|error| error.to_string())?;
-    batch.ok_or_else(|| "it is empty".to_owned())
-}
-
-fn check_groups(decoded: &RecordBatch, batch: &BatchIndex) -> Result<(), String> {
-    let groups = decoded.column(0).as_any().downcast_ref::<UInt16Array>();
-    let mut groups = groups.ok_or("it has no key groups")?.values().iter();
-    for (group, row_count) in &batch.runs {
-        if groups
-            .by_ref()
-            .take(*row_count as usize)
-            .any(|found| *found != group.0)
-        {
-            return Err(format!("a row of key group {} has another one", group.0));
-        }
-    }
-    Ok(())
 }
 
 impl std::fmt::Debug for Whole {

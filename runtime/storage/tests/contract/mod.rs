@@ -31,6 +31,13 @@ pub fn s3_options(server: &S3Server) -> StoreOptions {
     }
 }
 
+/// A job's folder in a local folder.
+pub async fn open_local(root: &std::path::Path) -> JobFolder {
+    let url = StorageUrl::Local(root.to_owned());
+    let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+    JobFolder::new(store, "default", "word-count").unwrap()
+}
+
 /// A job's folder on a server, reached through an endpoint.
 pub async fn open_s3(server: &S3Server, endpoint: &str, bucket: &str) -> JobFolder {
     let url = format!("s3://{bucket}/some/prefix?endpoint={endpoint}&region=us-east-1");
