@@ -235,30 +235,42 @@ impl LocalStore {
         Ok(entries)
     }
 
-    /// Does work that needs a path's folder; once more where another process removed the folder
-    /// meanwhile, because it was empty.
+    /// Does work that creates a name in a path's folder, and makes the folder durable; once more
+    /// where another process removed the folder meanwhile, because it was empty.
     fn in_folder_of<T>(&self, path: &Path, work: impl Fn(&Path) -> Result<T>) -> Result<T> {
+        let folder = parent(path);
         let mut attempt = 1;
         loop {
-            match self.make_parent(path).and_then(|folder| work(&folder)) {
+            let result = self.make_folder(folder).and_then(|()| {
+                let made = work(folder)?;
+                // After the work: a folder that is not empty is not removed.
+                self.make_durable(folder)?;
+                Ok(made)
+            });
+            match result {
                 Err(StorageError::Failed {
                     fault: Fault::NotFound,
                     ..
-                }) if attempt < CREATE_ATTEMPTS_MAX => self.forget_folders(parent(path)),
+                }) if attempt < CREATE_ATTEMPTS_MAX => self.forget_folders(folder),
                 result => return result,
             }
             attempt += 1;
         }
     }
 
-    /// Makes the folder of a path, and those above it, and makes them durable.
-    fn make_parent(&self, path: &Path) -> Result<PathBuf> {
-        let folder = parent(path).to_owned();
-        if self.is_known(&folder) {
-            return Ok(folder);
+    fn make_folder(&self, folder: &Path) -> Result<()> {
+        if self.is_known(folder) {
+            return Ok(());
         }
-        fs::create_dir_all(&folder)
-            .map_err(|error| StorageError::io("create", folder.display(), error))?;
+        fs::create_dir_all(folder)
+            .map_err(|error| StorageError::io("create", folder.display(), error))
+    }
+
+    /// Makes a folder's name durable, and those of the folders above it.
+    fn make_durable(&self, folder: &Path) -> Result<()> {
+        if self.is_known(folder) {
+            return Ok(());
+        }
         // From the top, so that no durable folder hangs in one that is not; those above the root
         // may be closed to this user, and are not ours to vouch for.
         let depth = folder
@@ -277,8 +289,8 @@ impl LocalStore {
                 result => result?,
             }
         }
-        self.lock_folders().insert(folder.clone());
-        Ok(folder)
+        self.lock_folders().insert(folder.to_owned());
+        Ok(())
     }
 
     fn is_known(&self, folder: &Path) -> bool {

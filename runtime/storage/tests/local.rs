@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 
 use contract::{ALL, batch, checkpoint, fence, number, open_local, schema, write_file};
 use tidegate_protocol::{
-    AppendOutcome, Attempt, CheckpointId, FileKind, KeyGroup, KeyGroupRange, LogNumber,
+    AppendOutcome, Attempt, CheckpointId, FileKind, KeyGroup, KeyGroupRange, LogNumber, StateFile,
 };
 use tidegate_storage::{Garbage, JobFolder, StorageUrl, Store, StoreOptions, WriteOptions};
 
@@ -162,18 +162,22 @@ async fn a_collector_and_a_writer_do_not_disturb_each_other() {
         let file = write_file(&folder, "state/9/1/count-0.arrow", &[runs.to_vec()]).await;
         folder.verify_file(&file).await.unwrap();
         // An attempt that does not know yet that it is fenced may lose what it writes.
-        let options = WriteOptions::default();
-        let path = "state/1/1/count-0.arrow";
-        let mut writer = folder
-            .create_state_file(path, schema(), options)
-            .await
-            .unwrap();
-        writer.write(&runs, &batch(&runs)).await.unwrap();
-        if let Err(error) = writer.finish(FileKind::Base, ALL).await {
+        if let Err(error) = try_write(&folder, "state/1/1/count-0.arrow", &runs).await {
             assert_eq!(error.category(), "NotFound", "{error}");
         }
     }
     collecting.await.unwrap();
+}
+
+async fn try_write(
+    folder: &JobFolder,
+    path: &str,
+    runs: &[(KeyGroup, usize)],
+) -> tidegate_storage::Result<StateFile> {
+    let options = WriteOptions::default();
+    let mut writer = folder.create_state_file(path, schema(), options).await?;
+    writer.write(runs, &batch(runs)).await?;
+    writer.finish(FileKind::Base, ALL).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
