@@ -5,7 +5,7 @@ use syn::ext::IdentExt;
 use syn::meta::ParseNestedMeta;
 use syn::{Attribute, Error, Ident, LitStr, Path, Result};
 
-/// The path of the crate that holds what derived code refers to.
+/// The path of the crate that holds what derived code refers to; `name` is the attribute's.
 pub(crate) fn crate_path(attributes: &[Attribute], name: &str) -> Result<Path> {
     let mut path = None;
     for attribute in attributes
@@ -26,26 +26,30 @@ pub(crate) fn crate_path(attributes: &[Attribute], name: &str) -> Result<Path> {
     path.map_or_else(|| syn::parse_str("::tidegate"), Ok)
 }
 
-/// The name of a field's column, and where it is written.
-pub(crate) fn column_name(attributes: &[Attribute], field: &Ident) -> Result<(String, Span)> {
-    let mut name = None;
+/// The name of a field's column, and where it is written; `name` is the attribute's.
+pub(crate) fn column_name(
+    attributes: &[Attribute],
+    name: &str,
+    field: &Ident,
+) -> Result<(String, Span)> {
+    let mut renamed = None;
     for attribute in attributes
         .iter()
-        .filter(|attribute| attribute.path().is_ident("record"))
+        .filter(|attribute| attribute.path().is_ident(name))
     {
         attribute.parse_nested_meta(|meta| {
             if !meta.path.is_ident("rename") {
                 return Err(unknown(
                     &meta,
-                    "on a field, `record` takes `rename = \"…\"`",
+                    &format!("on a field, `{name}` takes `rename = \"…\"`"),
                 ));
             }
             let text: LitStr = meta.value()?.parse()?;
             check_name(&text)?;
-            set(&mut name, (text.value(), text.span()), &meta)
+            set(&mut renamed, (text.value(), text.span()), &meta)
         })?;
     }
-    Ok(name.unwrap_or_else(|| (field.unraw().to_string(), field.span())))
+    Ok(renamed.unwrap_or_else(|| (field.unraw().to_string(), field.span())))
 }
 
 fn check_name(text: &LitStr) -> Result<()> {

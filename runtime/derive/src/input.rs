@@ -42,7 +42,10 @@ impl<'a> RecordInput<'a> {
         for field in named_fields(item)? {
             fields.extend(errors.keep(record_field(field)));
         }
-        errors.keep(refuse_equal_columns(&fields, item));
+        let columns = fields
+            .iter()
+            .map(|field| (field.name, field.column.as_str()));
+        errors.keep(refuse_equal_columns(columns, "record"));
         errors.result()?;
         Ok(Self {
             name: &item.ident,
@@ -79,29 +82,37 @@ fn record_field(field: &Field) -> Result<RecordField<'_>> {
     let name = field.ident.as_ref();
     let name = name.ok_or_else(|| Error::new_spanned(field, "a record's fields need names"))?;
     let mut errors = Errors::default();
-    let column = errors.keep(column_name(&field.attrs, name));
+    let column = errors.keep(column_name(&field.attrs, "record", name));
     errors.keep(unsupported::check(&field.ty));
     errors.result()?;
-    let is_documentation = |attribute: &&Attribute| attribute.path().is_ident("doc");
     Ok(RecordField {
         name,
         visibility: &field.vis,
-        documentation: field.attrs.iter().filter(is_documentation).collect(),
+        documentation: documentation(field),
         column: column.map(|(column, _)| column).unwrap_or_default(),
         ty: &field.ty,
     })
 }
 
-fn refuse_equal_columns(fields: &[RecordField<'_>], item: &DeriveInput) -> Result<()> {
+/// A field's own documentation, for what stands for it.
+pub(crate) fn documentation(field: &Field) -> Vec<&Attribute> {
+    let is_documentation = |attribute: &&Attribute| attribute.path().is_ident("doc");
+    field.attrs.iter().filter(is_documentation).collect()
+}
+
+/// Refuses two fields of one column; `attribute` is what renames one.
+pub(crate) fn refuse_equal_columns<'a>(
+    fields: impl Iterator<Item = (&'a Ident, &'a str)>,
+    attribute: &str,
+) -> Result<()> {
     let mut seen = HashMap::new();
-    for field in fields {
-        if let Some(other) = seen.insert(&field.column, field.name) {
+    for (field, column) in fields {
+        if let Some(other) = seen.insert(column, field) {
             return Err(Error::new_spanned(
-                field.name,
+                field,
                 format!(
-                    "`{}` and `{other}` of `{}` would both be the column \"{}\": rename one with \
-                     #[record(rename = \"…\")]",
-                    field.name, item.ident, field.column
+                    "`{field}` and `{other}` would both be the column \"{column}\": rename one with \
+                     #[{attribute}(rename = \"…\")]",
                 ),
             ));
         }
@@ -111,12 +122,12 @@ fn refuse_equal_columns(fields: &[RecordField<'_>], item: &DeriveInput) -> Resul
 
 /// Errors found so far, so that a user sees them all at once.
 #[derive(Default)]
-struct Errors {
+pub(crate) struct Errors {
     first: Option<Error>,
 }
 
 impl Errors {
-    fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
+    pub(crate) fn keep<T>(&mut self, result: Result<T>) -> Option<T> {
         match (result, &mut self.first) {
             (Ok(value), _) => return Some(value),
             (Err(error), Some(first)) => first.combine(error),
@@ -125,7 +136,7 @@ impl Errors {
         None
     }
 
-    fn result(self) -> Result<()> {
+    pub(crate) fn result(self) -> Result<()> {
         self.first.map_or(Ok(()), Err)
     }
 }

@@ -3,15 +3,17 @@
 //! ```text
 //! input ──▶ view ──▶ record   #[derive(Record)]: the view, and the traits Record and Field
 //!    └─────────────▶ key      #[derive(Key)]: the stable hash
+//! state                        #[derive(State)]: the states of a keyed operator
 //! ```
 //!
 //! What they write refers to the crate `tidegate` by its full path. A crate that has it under
-//! another name says so with `#[record(crate = "…")]`, or once with `extern crate … as tidegate;`.
+//! another name says so with `#[record(crate = "…")]` or `#[state(crate = "…")]`, or once with `extern crate … as tidegate;`.
 
 mod attributes;
 mod input;
 mod key;
 mod record;
+mod state;
 mod unsupported;
 mod view;
 
@@ -64,6 +66,39 @@ pub fn derive_record(item: TokenStream) -> TokenStream {
 pub fn derive_key(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
     let expansion = key::expand(&item);
+    expansion
+        .unwrap_or_else(syn::Error::into_compile_error)
+        .into()
+}
+
+/// Makes a struct the declaration of a keyed operator's states.
+///
+/// Each field is a kind of state: `ValueState`, `ReducingState`, `ListState` or `MapState`. A struct
+/// `Visits` gets a `VisitsRow` of the same fields, through which user code reads and writes the
+/// states of the current key. The struct itself is never made.
+///
+/// ```
+/// # extern crate tidegate_engine as tidegate;
+/// use tidegate::State;
+/// use tidegate::state::{ListState, ValueState};
+///
+/// #[derive(State)]
+/// struct Visits {
+///     count: ValueState<u64>,
+///     #[state(rename = "urls")]
+///     pages: ListState<String>,
+/// }
+/// ```
+///
+/// # Attributes
+/// - on a field, `#[state(rename = "…")]`: the state's name in checkpoints, which is else the
+///   field's. It finds the state again, so a field may be renamed as long as this stays. Names that
+///   begin with `_` are the engine's own;
+/// - on the struct, `#[state(crate = "…")]`: the path of the crate `tidegate`.
+#[proc_macro_derive(State, attributes(state))]
+pub fn derive_state(item: TokenStream) -> TokenStream {
+    let item = parse_macro_input!(item as DeriveInput);
+    let expansion = state::expand(&item);
     expansion
         .unwrap_or_else(syn::Error::into_compile_error)
         .into()

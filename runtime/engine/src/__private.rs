@@ -9,3 +9,4 @@ pub use crate::record::{
     Field, FieldBuilder, Record, RecordBuilder, arrow_field, as_struct, struct_column, struct_part,
     struct_type, struct_type_name,
 };
+pub use crate::state::{AnyColumn, Column, State, StateColumns, StateKind, cell};

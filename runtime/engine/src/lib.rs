@@ -28,6 +28,7 @@ pub use sink::{Sink, SinkContext, SinkWriter};
 pub use source::{
     ReadStatus, Replay, Source, SourceContext, SourceOutput, SourceReader, Split, SplitState,
 };
+pub use state::State;
 pub use stream::{KeyedStream, Pipeline, Stream};
-pub use tidegate_derive::{Key, Record};
+pub use tidegate_derive::{Key, Record, State};
 pub use worker::{SubtaskMetrics, Worker, WorkerConfig};

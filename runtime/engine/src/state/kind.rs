@@ -15,6 +15,12 @@ use crate::key::Key;
 use crate::record::{Field, FieldBuilder};
 
 /// A kind of state: what a row holds, and how user code reaches it.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a kind of state",
+    label = "not a kind of state",
+    note = "kinds of state are ValueState<V>, ReducingState<Sum<V>> (or Max, Min), ListState<V> and \
+            MapState<K, V>, of column types"
+)]
 pub trait StateKind: Sized + 'static {
     /// What a row holds. Cheap to copy when a snapshot has its block: large values are shared.
     type Stored: Clone + Default + Send + Sync + 'static;

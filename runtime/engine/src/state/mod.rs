@@ -36,6 +36,12 @@ pub(crate) use timers::{TimerKind, Timers};
 /// ```
 ///
 /// User code then reaches the current key's states as `context.state.count`, `context.state.pages`.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` does not declare an operator's states",
+    label = "not a declaration of states",
+    note = "derive it with #[derive(State)] on a struct of states; one kind of state alone, and () \
+            for none, declare states as well"
+)]
 pub trait State: 'static {
     /// One [`Column`] for each state.
     type Columns: StateColumns;
