@@ -36,7 +36,7 @@ async fn any_arrow_reader_opens_a_state_file() {
     let root = tempfile::tempdir().unwrap();
     let folder = open_local(root.path()).await;
     let runs = vec![(KeyGroup(1), 10), (KeyGroup(5), 20)];
-    write_file(&folder, PATH, &[runs.clone()]).await;
+    write_file(&folder, PATH, std::slice::from_ref(&runs)).await;
     let path = root.path().join("default/word-count").join(PATH);
     let opened = std::fs::File::open(path).unwrap();
     let reader = arrow_ipc::reader::FileReader::try_new(opened, None).unwrap();
@@ -88,7 +88,8 @@ async fn an_unfinished_file_leaves_nothing() {
 async fn what_a_state_file_cannot_take_is_refused() {
     let root = tempfile::tempdir().unwrap();
     let folder = open_local(root.path()).await;
-    let cases: [(&[(KeyGroup, usize)], &[(KeyGroup, usize)], &str); 4] = [
+    type Runs = &'static [(KeyGroup, usize)];
+    let cases: [(Runs, Runs, &str); 4] = [
         (
             &[(KeyGroup(1), 2)],
             &[(KeyGroup(1), 3)],

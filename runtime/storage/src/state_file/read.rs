@@ -77,7 +77,7 @@ impl StateFileReader {
     ) -> Result<Self> {
         let source = Source::open(store, name, file.size_bytes).await?;
         let index = source.read_index().await?;
-        if let Some(problem) = mismatch(&index, file) {
+        if let Some(problem) = mismatch(&index, &source.name, file) {
             return Err(source.damaged(problem));
         }
         let head = source.read(0..index.head.size_bytes).await?;
@@ -314,9 +314,9 @@ fn parse_schema(head: &[u8]) -> Result<SchemaRef, String> {
 }
 
 /// What the file says of itself and the manifest does not say of it, if anything.
-fn mismatch(index: &FileIndex, file: &StateFile) -> Option<String> {
-    // A manifest of another job names it by a whole URL.
-    let is_own_path = file.path == index.path || file.path.ends_with(&format!("/{}", index.path));
+fn mismatch(index: &FileIndex, name: &str, file: &StateFile) -> Option<String> {
+    // The name lies below a store's URL, the path that it was written under in a job's folder.
+    let is_own_path = name == index.path || name.ends_with(&format!("/{}", index.path));
     if !is_own_path {
         return Some(format!("it was written as `{}`", index.path));
     }
