@@ -1,0 +1,152 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+const EXIT_CODES: &str = "\
+Exit codes: 0 done; 1 failed, or damage was found; 2 the command line or the manifest is wrong. \
+`tidegate run` passes the job's own exit code on, and 128 and the number for a signal.";
+
+/// Stateful stream processing with exactly-once results.
+#[derive(Debug, Parser)]
+#[command(name = "tidegate", version, after_help = EXIT_CODES)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run the StreamJob of a manifest on this machine.
+    ///
+    /// The job goes on from its newest checkpoint, if there is one. Ctrl-C stops it with a
+    /// savepoint; a second Ctrl-C stops it at once.
+    Run(Box<RunArgs>),
+    /// Check a manifest without running it.
+    Validate(ValidateArgs),
+    /// Look at a job's checkpoints.
+    #[command(subcommand)]
+    Checkpoints(CheckpointsCommand),
+    /// Look at a job's state.
+    #[command(subcommand)]
+    State(StateCommand),
+}
+
+/// Which job of which file, with which changes.
+#[derive(Debug, Args)]
+pub(crate) struct ManifestArgs {
+    /// The manifest, as kubectl takes it; - reads standard input.
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+    /// The StreamJob to take, by name or namespace/name, where the file holds several.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) job: Option<String>,
+    /// Give a field of the manifest another value, as in --set spec.parallelism=4; may be repeated.
+    #[arg(long = "set", value_name = "PATH=VALUE")]
+    pub(crate) sets: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    /// The program to run; found by the name of the manifest's command or image when left out.
+    #[arg(long, value_name = "PATH")]
+    pub(crate) program: Option<PathBuf>,
+    /// Keep checkpoints here (a folder or a URL), whatever the manifest says.
+    #[arg(long, value_name = "DIR|URL")]
+    pub(crate) state_dir: Option<String>,
+    /// Serve the job API, metrics and health at this address, as in 127.0.0.1:8082.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) listen: Option<String>,
+    /// Print what happens as JSON, one document a line.
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Arguments for the program, after those of the manifest.
+    #[arg(last = true, value_name = "ARGUMENT")]
+    pub(crate) arguments: Vec<OsString>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ValidateArgs {
+    #[command(flatten)]
+    pub(crate) manifest: ManifestArgs,
+    /// Print the result as one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Where a job's checkpoints are.
+#[derive(Debug, Args)]
+pub(crate) struct FolderArgs {
+    /// A job's folder or URL, or a storage folder or URL together with --job.
+    #[arg(value_name = "FOLDER|URL")]
+    pub(crate) location: String,
+    /// The job, as name or namespace/name; left out where the location is the job's own folder, or
+    /// holds one job only.
+    #[arg(long, value_name = "[NAMESPACE/]NAME")]
+    pub(crate) job: Option<String>,
+    /// Print one JSON document.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum CheckpointsCommand {
+    /// List the checkpoints and savepoints that are kept.
+    List(FolderArgs),
+    /// Show one checkpoint: its operators, files and source positions.
+    Show {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// The checkpoint's number; the newest when left out.
+        #[arg(value_name = "CHECKPOINT")]
+        id: Option<u64>,
+    },
+    /// Read every file of every checkpoint, or of one, and check it against its checksum.
+    Verify {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// The checkpoint's number; all when left out.
+        #[arg(value_name = "CHECKPOINT")]
+        id: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum StateCommand {
+    /// Print the rows of an operator's state.
+    Dump(DumpArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DumpArgs {
+    #[command(flatten)]
+    pub(crate) folder: FolderArgs,
+    /// The checkpoint's number; the newest when left out.
+    #[arg(long, value_name = "ID")]
+    pub(crate) checkpoint: Option<u64>,
+    /// The operator, by id or name; left out where one operator only keeps state by key.
+    #[arg(long, value_name = "NAME")]
+    pub(crate) operator: Option<String>,
+    /// Print this key's rows only.
+    #[arg(long, value_name = "KEY")]
+    pub(crate) key: Option<String>,
+    /// Print at most this many rows.
+    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    pub(crate) limit: usize,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
