@@ -5,6 +5,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -21,6 +22,9 @@ pub struct StoreOptions {
     pub region: Option<String>,
     /// Where an object store's keys come from.
     pub credentials: Credentials,
+    /// The longest wait for an object store's answer to one small request; 20 s where absent. A
+    /// request is repeated a few times.
+    pub request_timeout: Option<Duration>,
 }
 
 /// Named immutable files below one URL. Cheap to clone.

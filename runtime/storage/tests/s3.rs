@@ -193,3 +193,21 @@ async fn absent_credentials_are_told() {
     );
     assert!(error.to_string().contains("AWS_ACCESS_KEY_ID"), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_that_never_answers_is_told() {
+    // It takes connections, as the kernel does for a process that hangs, and says nothing.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let url = format!("s3://{BUCKET}/prefix?endpoint={endpoint}&region=us-east-1");
+    let options = StoreOptions {
+        request_timeout: Some(std::time::Duration::from_millis(50)),
+        ..with_keys("key", "secret")
+    };
+    let error = complaint(&url, options).await;
+    assert_eq!(error.category(), "StoreTimeout", "{}", error.with_causes());
+    assert!(
+        error.to_string().contains("did not answer in time"),
+        "{error}"
+    );
+}

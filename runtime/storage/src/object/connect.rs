@@ -12,8 +12,8 @@ use crate::{Fault, Result, S3Url, StorageError, StoreOptions};
 
 /// The longest wait for a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The longest silence on a connection that waits for an answer.
-const SILENCE_TIMEOUT: Duration = Duration::from_secs(20);
+/// The longest wait for an answer from the begin of a request, a part's upload included.
+const SILENCE_TIMEOUT: Duration = Duration::from_secs(60);
 /// A connection is kept this long for the next request.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(60);
 /// What signatures name where a server of one's own does not care.

@@ -20,8 +20,10 @@ pub(super) const ATTEMPT_COUNT_MAX: u32 = 6;
 pub(super) const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// The longest wait between two attempts.
 pub(super) const BACKOFF_MAX: Duration = Duration::from_secs(3);
-/// The longest time for one attempt, whatever the connection does.
-pub(super) const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(60);
+/// The longest time for one attempt of a small request, unless the options say otherwise.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// No attempt begins later than this after the first one.
+const RETRY_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often a folder of keys is looked at for new ones.
 const KEYS_AGE_MAX: Duration = Duration::from_secs(30);
 
@@ -30,6 +32,7 @@ const KEYS_AGE_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct ObjectStore {
     target: Arc<Target>,
     client: Arc<Mutex<Client>>,
+    attempt_timeout: Duration,
 }
 
 #[derive(Debug)]
@@ -51,6 +54,7 @@ impl ObjectStore {
         Ok(Self {
             target: Arc::new(target),
             client: Arc::new(Mutex::new(client)),
+            attempt_timeout: options.request_timeout.unwrap_or(ATTEMPT_TIMEOUT),
         })
     }
 
@@ -192,15 +196,17 @@ impl ObjectStore {
     where
         F: Future<Output = Result<T, Error>>,
     {
+        let started = Instant::now();
         let mut attempt = 1;
         loop {
-            let operator = self.operator()?;
-            let error = match tokio::time::timeout(ATTEMPT_TIMEOUT, request(operator)).await {
+            let answer = tokio::time::timeout(self.attempt_timeout, request(self.operator()?));
+            let error = match answer.await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(error)) => error,
                 Err(_) => timed_out(),
             };
-            if attempt == ATTEMPT_COUNT_MAX || !is_retryable(&error) {
+            let is_last = attempt == ATTEMPT_COUNT_MAX || started.elapsed() > RETRY_TIMEOUT;
+            if is_last || !is_retryable(&error) {
                 return Err(self.error(action, name, &error));
             }
             self.back_off(attempt, &error).await;

@@ -22,10 +22,12 @@ const ALIGNMENT: usize = 8;
 /// How a state file's columns are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
+    /// None on local folders, where it costs more than the disk, and LZ4 on object stores.
+    #[default]
+    Auto,
     /// Not at all.
     None,
     /// LZ4 frames, one a buffer; a buffer that does not shrink is kept as it is.
-    #[default]
     Lz4,
 }
 
@@ -70,7 +72,7 @@ impl<W: Write> Encoder<W> {
             return Err(EncodeError::Invalid(problem));
         }
         let compression = match compression {
-            Compression::None => None,
+            Compression::Auto | Compression::None => None,
             Compression::Lz4 => Some(CompressionType::LZ4_FRAME),
         };
         let options = IpcWriteOptions::try_new(ALIGNMENT, false, MetadataVersion::V5)?

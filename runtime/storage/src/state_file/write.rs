@@ -97,8 +97,13 @@ impl StateFileWriter {
                 Sink::Part(Vec::new())
             }
         };
-        let encoder = Encoder::new(sink, path, schema, options.compression)
-            .map_err(|error| writer.error(error))?;
+        let compression = match (options.compression, &writer.target) {
+            (Compression::Auto, Target::Local { .. }) => Compression::None,
+            (Compression::Auto, Target::Object(_)) => Compression::Lz4,
+            (chosen, _) => chosen,
+        };
+        let encoder =
+            Encoder::new(sink, path, schema, compression).map_err(|error| writer.error(error))?;
         writer.work = Work::Idle(Box::new(encoder));
         Ok(writer)
     }
