@@ -14,6 +14,8 @@ mod input;
 mod key;
 mod record;
 mod state;
+#[cfg(test)]
+mod tests;
 mod unsupported;
 mod view;
 

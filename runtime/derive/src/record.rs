@@ -73,17 +73,26 @@ impl<'a> Parts<'a> {
             builder,
             names,
             fields,
+            types,
             ..
         } = self;
+        let of = |holder: &str| -> Vec<_> {
+            let holders = fields.iter().zip(types).map(|(field, ty)| {
+                let holder = Ident::new(holder, ty.span());
+                quote_spanned!(ty.span()=> #field::#holder)
+            });
+            holders.collect()
+        };
+        let (column_types, builder_types) = (of("Column"), of("Builder"));
         quote! {
             #[derive(::core::clone::Clone)]
             pub struct #columns {
-                #(#names: #fields::Column,)*
+                #(#names: #column_types,)*
             }
 
             #[derive(::core::default::Default)]
             pub struct #builder {
-                #(#names: #fields::Builder,)*
+                #(#names: #builder_types,)*
             }
         }
     }

@@ -5,11 +5,13 @@ use quote::{format_ident, quote, quote_spanned};
 use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Path, Result, Type, parse_quote,
+    Attribute, Data, DeriveInput, Error, Field, Fields, Ident, Path, Result, Type, TypePath,
+    parse_quote,
 };
 
 use crate::attributes::{column_name, crate_path};
 use crate::input::{Errors, documentation, refuse_equal_columns};
+use crate::view;
 
 /// One declared state.
 struct StateField<'a> {
@@ -92,12 +94,27 @@ fn state_field(field: &Field) -> Result<StateField<'_>> {
             ),
         ));
     }
+    if matches!(&field.ty, Type::Path(path) if is_column_type(path)) {
+        let ty = &field.ty;
+        let written = quote!(#ty);
+        return Err(Error::new_spanned(
+            ty,
+            format!("`{written}` is not a kind of state: write `ValueState<{written}>`"),
+        ));
+    }
     Ok(StateField {
         name,
         documentation: documentation(field),
         column,
         ty: &field.ty,
     })
+}
+
+/// Whether a type is one that is often written where its `ValueState` is meant.
+fn is_column_type(path: &TypePath) -> bool {
+    path.path
+        .get_ident()
+        .is_some_and(|name| name == "String" || view::is_number(name))
 }
 
 fn without_states(state: &Ident, private: &Path) -> TokenStream {
@@ -127,12 +144,12 @@ fn expand_row(item: &DeriveInput, fields: &[StateField<'_>], private: &Path) -> 
             column,
             ty,
         } = field;
-        let kind = quote_spanned!(ty.span()=> <#ty as #private::StateKind>);
+        let cell = quote_spanned!(ty.span()=> <#ty as #private::StateKind>::Cell<'a>);
         if documentation.is_empty() {
             let documentation = format!("The current key's state `{column}`.");
-            quote!(#[doc = #documentation] #visibility #name: #kind::Cell<'a>)
+            quote!(#[doc = #documentation] #visibility #name: #cell)
         } else {
-            quote!(#(#documentation)* #visibility #name: #kind::Cell<'a>)
+            quote!(#(#documentation)* #visibility #name: #cell)
         }
     });
     let documentation = format!("The states of [`{state}`] of the current key.");

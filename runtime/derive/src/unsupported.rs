@@ -33,18 +33,17 @@ pub(crate) fn check(ty: &Type) -> Result<()> {
 
 fn check_path(ty: &Type, last: &PathSegment) -> Result<()> {
     let name = last.ident.to_string();
+    let is_generic = arguments(last).next().is_some();
     let advice = match name.as_str() {
         "usize" => "its size differs between machines: use `u64`",
         "isize" => "its size differs between machines: use `i64`",
         "u128" | "i128" => "columns hold 64-bit integers at most: use `[u8; 16]`",
         "char" => "use `String`, or `u32` for the code point",
         "str" => "a record owns its data: use `String`",
-        "HashMap" | "BTreeMap" | "HashSet" | "BTreeSet" => {
+        "HashMap" | "BTreeMap" | "HashSet" | "BTreeSet" if is_generic => {
             "use a `Vec`, of tuples for a map; a keyed operator keeps maps in a `MapState`"
         }
-        "Box" | "Rc" | "Arc" | "Cow" => "a record owns its data: use the type inside",
-        "SystemTime" | "Instant" | "DateTime" => "use `Timestamp`, milliseconds in UTC",
-        "Duration" => "use `u64`, with the unit in the field's name",
+        "Box" | "Rc" | "Arc" | "Cow" if is_generic => "a record owns its data: use the type inside",
         "Option" if arguments(last).any(|inner| is_named(inner, "Option")) => {
             "a column has one kind of null: use a single `Option`"
         }

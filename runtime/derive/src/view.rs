@@ -92,12 +92,17 @@ impl ViewType {
             ("Timestamp", None) => Some(Self::owned(
                 quote_spanned!(span=> <#ty as #private::Field>::View<'static>),
             )),
-            (name, None) if path.segments.len() == 1 && NUMBERS.contains(&name) => {
+            (_, None) if path.get_ident().is_some_and(is_number) => {
                 Some(Self::owned(ty.to_token_stream()))
             }
             _ => None,
         }
     }
+}
+
+/// Whether a name is that of a number or of `bool`.
+pub(crate) fn is_number(name: &Ident) -> bool {
+    NUMBERS.iter().any(|number| name == number)
 }
 
 fn is(ty: &Type, name: &str) -> bool {

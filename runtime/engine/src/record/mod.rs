@@ -35,7 +35,8 @@ use arrow_schema::{DataType, Schema, SchemaRef};
     label = "not a column type",
     note = "column types are bool, i8 to i64, u8 to u64, f32, f64, String, Vec<u8>, [u8; N], \
             Timestamp, an Option, a Vec or a tuple of column types, and structs of them",
-    note = "a struct of your own becomes one with #[derive(Clone, Default, Record)]"
+    note = "a struct of your own becomes one with #[derive(Clone, Default, Record)]",
+    note = "a moment is a Timestamp, a duration a u64 with its unit in the field's name"
 )]
 pub trait Field: Clone + Default + Send + Sync + 'static {
     /// A row's value, borrowed from its column.
