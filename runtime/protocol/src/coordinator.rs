@@ -1,8 +1,8 @@
 //! The coordinator of one job: attempts, barriers, the checkpoint log, restarts and retention.
 //!
-//! A state machine without I/O: [`Coordinator::handle`] takes one [`Event`] with the time it happened
-//! and returns [`Action`]s for the driver to carry out. The driver answers each action that asks for
-//! something with the event named at it, in any order, late or never.
+//! A state machine without I/O: [`Coordinator::handle`] takes one [`Event`] with the time it
+//! happened and returns [`Action`]s for the driver to carry out. The driver answers each action
+//! that asks for something with the event named at it, in any order, late or never.
 //!
 //! ```text
 //!          ┌───────────────── lost the race ────────────────┐
@@ -75,8 +75,8 @@ struct Collection {
 /// One job's coordinator.
 ///
 /// # Invariants
-/// The four rules of the checkpoint log, and with them that no counted checkpoint is lost and at most
-/// one attempt's output is committed; held by the simulation.
+/// The four rules of the checkpoint log, and with them that no counted checkpoint is lost and at
+/// most one attempt's output is committed; held by the simulation.
 #[derive(Debug)]
 pub struct Coordinator {
     config: CoordinatorConfig,

@@ -1,7 +1,8 @@
 //! Key → stable hash → key group → subtask: the same arithmetic at every parallelism, for ever.
 //!
 //! The hash is version 1: xxh3-64 of the key's canonical bytes (integers little-endian at their own
-//! width, text as UTF-8; a further part of a composite key is hashed with the previous hash as seed).
+//! width, text as UTF-8; a further part of a composite key is hashed with the previous hash as
+//! seed).
 
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::{xxh3_64, xxh3_64_with_seed};
@@ -90,26 +91,4 @@ pub fn subtask_of(group: KeyGroup, max: MaxParallelism, parallelism: Parallelism
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn ranges_cover_every_key_group_once() {
-        for max in [1, 2, 7, 128, 1000] {
-            let max = MaxParallelism::new(max).unwrap();
-            for parallelism in 1..=max.get() {
-                let parallelism = Parallelism::new(parallelism).unwrap();
-                let mut next = 0;
-                for index in (0..parallelism.get()).map(SubtaskIndex) {
-                    let range = KeyGroupRange::of_subtask(max, parallelism, index);
-                    assert_eq!(range.start, next);
-                    next = range.end;
-                    for group in (range.start..range.end).map(KeyGroup) {
-                        assert_eq!(subtask_of(group, max, parallelism), index);
-                    }
-                }
-                assert_eq!(u32::from(next), max.get());
-            }
-        }
-    }
-}
+mod tests;

@@ -1,7 +1,8 @@
 //! Ids, key groups, checkpoint log rules and the coordinator: pure logic, no I/O.
 //!
-//! Nothing here knows a clock, a store, a thread or a network: facts come in as [`Event`]s, decisions
-//! go out as [`Action`]s. The same code runs in the job process and in the seeded simulation.
+//! Nothing here knows a clock, a store, a thread or a network: facts come in as [`Event`]s,
+//! decisions go out as [`Action`]s. The same code runs in the job process and in the seeded
+//! simulation.
 //!
 //! ```text
 //! worker messages ─┐                       ┌─ messages to workers

@@ -36,8 +36,8 @@ pub enum FileKind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StateFile {
-    /// `state/<attempt>/<checkpoint>/<operator>-<subtask>.arrow`, relative to the job's folder, or a
-    /// whole URL where it belongs to another job.
+    /// `state/<attempt>/<checkpoint>/<operator>-<subtask>.arrow`, relative to the job's folder, or
+    /// a whole URL where it belongs to another job.
     pub path: String,
     /// What it holds.
     pub kind: FileKind,

@@ -19,8 +19,8 @@ pub struct OperatorRestore {
     /// Files in the order in which they apply; only rows of `key_groups` within each file's own
     /// range are taken.
     pub files: Vec<StateFile>,
-    /// Operator state. For a source: every split of the job with its position, the same list for each
-    /// subtask, since splits are assigned anew. For a sink: the transactions it must commit.
+    /// Operator state. For a source: every split of the job with its position, the same list for
+    /// each subtask, since splits are assigned anew. For a sink: the transactions it must commit.
     pub items: Vec<Value>,
     /// The watermark to go on from.
     pub watermark_ms: Option<i64>,
@@ -69,8 +69,9 @@ pub enum ToWorker {
         kind: CheckpointKind,
         /// Whether sources stop after the barrier, since the job stops with this checkpoint.
         is_last: bool,
-        /// The newest completed checkpoint of this attempt, or the one it restored: what tells every
-        /// subtask which earlier snapshots count and which were aborted, however late the news.
+        /// The newest completed checkpoint of this attempt, or the one it restored: what tells
+        /// every subtask which earlier snapshots count and which were aborted, however late the
+        /// news.
         last_completed: Option<CheckpointId>,
     },
     /// The manifest stands in the log: sinks commit what they pre-committed.

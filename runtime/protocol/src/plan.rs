@@ -90,8 +90,8 @@ impl JobPlan {
         self.chains.iter().flat_map(|chain| &chain.operators)
     }
 
-    /// A stable fingerprint of ids, kinds and schemas, 16 hexadecimal digits: equal plans have equal
-    /// ones, whatever their operators' display names.
+    /// A stable fingerprint of ids, kinds and schemas, 16 hexadecimal digits: equal plans have
+    /// equal ones, whatever their operators' display names.
     pub fn fingerprint(&self) -> String {
         let mut hash = 0;
         for chain in &self.chains {

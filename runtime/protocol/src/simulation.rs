@@ -22,6 +22,7 @@ mod random;
 mod store;
 mod task;
 mod tests;
+mod user;
 mod worker;
 mod world;
 

@@ -206,7 +206,8 @@ impl Coordinator {
         let stop = self.wishes.stop.as_ref();
         let outcome = match &running.stage {
             Stage::Committing { pending, outcome } if pending.is_empty() => outcome.clone(),
-            // The last checkpoint was complete before this attempt, which committed it by restoring.
+            // The last checkpoint was complete before this attempt, which committed it by
+            // restoring.
             Stage::Running { .. } if stop.is_some_and(|stop| stop.savepoint.is_some()) => {
                 let savepoint = running.restored;
                 JobOutcome::Stopped { savepoint }

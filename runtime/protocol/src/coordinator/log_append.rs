@@ -9,7 +9,8 @@
 //! ```
 //!
 //! # Invariants
-//! - An unknown outcome is never taken for success or failure: the number is read again, and the very
+//! - An unknown outcome is never taken for success or failure: the number is read again, and the
+//!   very
 //!   same entry put again, until the store answers. A put that was given up could still be applied.
 //! - Rule 1: a created entry counts only when a listing begun after the create shows no higher one.
 
@@ -126,13 +127,14 @@ impl LogAppend {
 
     fn created(&mut self, out: &mut Outbox) -> AppendProgress {
         self.retry.succeed();
-        let is_checkpoint = self.entry.manifest().is_some();
-        let skips_check = if is_checkpoint {
-            planted!(SkipCheckAfterCheckpoint)
-        } else {
-            planted!(SkipCheckAfterFence)
-        };
-        if skips_check {
+        let skips_checkpoint = planted!(SkipCheckAfterCheckpoint);
+        let skips_fence = planted!(SkipCheckAfterFence);
+        if skips_checkpoint || skips_fence {
+            let is_checkpoint = self.entry.manifest().is_some();
+            if is_checkpoint != skips_checkpoint {
+                self.ask(Step::Listing, out);
+                return AppendProgress::Waiting;
+            }
             let numbers = vec![self.entry.number];
             return AppendProgress::Counted { numbers };
         }

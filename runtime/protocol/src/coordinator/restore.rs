@@ -171,8 +171,8 @@ fn schema_mismatches(was: &StateSchema, is: &StateSchema) -> Vec<StateMismatch> 
     mismatches
 }
 
-/// Plans a whole attempt. `placement` holds the worker of each subtask index, so that the same index
-/// of all chains shares a worker. Cost: subtasks times files of the manifest.
+/// Plans a whole attempt. `placement` holds the worker of each subtask index, so that the same
+/// index of all chains shares a worker. Cost: subtasks times files of the manifest.
 ///
 /// # Errors
 /// As [`check_restore`].

@@ -9,8 +9,8 @@ use crate::{Base, CheckpointId, CheckpointKind, Entry, LogNumber, Manifest};
 /// The log as the running attempt knows it: it alone appends, else it is fenced.
 ///
 /// # Invariants
-/// `head` is the attempt's own newest counted entry; `retained` is what that entry names, ascending by
-/// number, checkpoints only; `base`, where it is a checkpoint of this log, is one of them.
+/// `head` is the attempt's own newest counted entry; `retained` is what that entry names, ascending
+/// by number, checkpoints only; `base`, where it is a checkpoint of this log, is one of them.
 #[derive(Debug)]
 pub(super) struct LogView {
     pub(super) head: LogNumber,
@@ -86,7 +86,8 @@ impl LogView {
         }
     }
 
-    /// Whether a file is one of those that no collection deletes now or later while the base stands.
+    /// Whether a file is one of those that no collection deletes now or later while the base
+    /// stands.
     pub(super) fn base_has_file(&self, path: &str) -> bool {
         let mut files = self.base_manifest().into_iter().flat_map(Manifest::files);
         files.any(|file| file.path == path)

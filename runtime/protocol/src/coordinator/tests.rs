@@ -1,5 +1,7 @@
 //! Scripts against one coordinator: a log that answers at once, a worker that the test plays.
 
+use std::collections::btree_map::Entry as Slot;
+
 use super::*;
 use crate::{
     Attempt, Base, ChainId, ChainPlan, CheckpointId, CheckpointKind, Deployment, Entry, EntryBody,
@@ -149,14 +151,12 @@ impl Script {
             Action::Append { request, entry } => {
                 let outcome = if self.is_log_down {
                     AppendOutcome::Unknown { reason: down() }
-                } else if self.log.contains_key(&entry.number) {
-                    AppendOutcome::Taken
-                } else {
+                } else if let Slot::Vacant(slot) = self.log.entry(entry.number) {
                     // Whatever the coordinator writes must be readable.
-                    let bytes = entry.to_bytes();
-                    let read = Entry::parse(&bytes, entry.number).unwrap();
-                    self.log.insert(entry.number, read);
+                    slot.insert(Entry::parse(&entry.to_bytes(), entry.number).unwrap());
                     AppendOutcome::Created
+                } else {
+                    AppendOutcome::Taken
                 };
                 Some(Event::Appended {
                     request: *request,

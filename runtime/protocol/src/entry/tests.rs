@@ -167,7 +167,11 @@ proptest! {
     }
 
     #[test]
-    fn reordered_pieces_are_refused(from in 0..GOLDEN.len(), to in 0..GOLDEN.len(), len in 1..40usize) {
+    fn reordered_pieces_are_refused(
+        from in 0..GOLDEN.len(),
+        to in 0..GOLDEN.len(),
+        len in 1..40usize,
+    ) {
         let mut bytes = GOLDEN.to_vec();
         let end = (from + len).min(bytes.len());
         let piece: Vec<u8> = bytes.drain(from..end).collect();

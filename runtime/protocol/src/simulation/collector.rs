@@ -1,4 +1,5 @@
-//! A collection at work: deletions one after the other, with as much sleep between them as it likes.
+//! A collection at work: deletions one after the other, with as much sleep between them as it
+//! likes.
 
 use super::world::{Happening, World};
 use crate::{Attempt, CheckpointId, Event, LogNumber, StateFile};
@@ -31,7 +32,8 @@ impl Collector {
 }
 
 impl World {
-    /// Deletes a few things, then sleeps or goes on. What is under way outlives its process at times.
+    /// Deletes a few things, then sleeps or goes on. What is under way outlives its process at
+    /// times.
     pub(super) fn collect(&mut self, mut collector: Collector) -> Result<(), String> {
         let is_alive = self.processes.contains_key(&collector.process);
         if !is_alive && self.random.below(3) == 0 {
@@ -57,14 +59,7 @@ impl World {
                 result: Ok(0),
             };
             let wait_ms = self.moment();
-            self.after(
-                wait_ms,
-                Happening::Tell {
-                    process,
-                    event,
-                    timer: None,
-                },
-            );
+            self.tell_after(wait_ms, process, event);
             return Ok(());
         }
         let wait_ms = if self.random.chance(self.faults.slow_collector) {

@@ -32,6 +32,12 @@ pub(super) struct Faults {
     pub(super) slow_upload: u64,
     /// A collection stands still between two deletions.
     pub(super) slow_collector: u64,
+    /// A worker does not drop its tasks when it is told to, and works on.
+    pub(super) hang: u64,
+    /// A process's clock is set, forth or back.
+    pub(super) clock: u64,
+    /// A person's tool fences the job to release a checkpoint.
+    pub(super) tool: u64,
     /// Another process starts beside the one that runs.
     pub(super) rival: u64,
     /// Somebody gives a command.
@@ -61,6 +67,9 @@ impl Faults {
             upload_failure: rate([10, 50]),
             slow_upload: rate([20, 100]),
             slow_collector: rate([50, 200]),
+            hang: rate([20, 200]),
+            clock: rate([2, 10]),
+            tool: rate([20, 100]),
             rival: rate([100, 400]),
             user: rate([200, 600]),
         }

@@ -42,14 +42,7 @@ impl World {
                 request,
                 outcome: unknown,
             };
-            self.after(
-                told_ms,
-                Happening::Tell {
-                    process,
-                    event,
-                    timer: None,
-                },
-            );
+            self.tell_after(told_ms, process, event);
         }
     }
 
@@ -69,14 +62,7 @@ impl World {
 
     fn answer(&mut self, process: u32, event: Event) {
         let wait_ms = self.log_wait();
-        self.after(
-            wait_ms,
-            Happening::Tell {
-                process,
-                event,
-                timer: None,
-            },
-        );
+        self.tell_after(wait_ms, process, event);
     }
 
     pub(super) fn put(&mut self, entry: &Entry, reply: Option<(u32, u64)>) -> Result<(), String> {

@@ -302,8 +302,8 @@ fn check_state(
     }
 }
 
-/// Each record before the sources' positions is visible or will be by the checkpoint's transactions,
-/// once; none after them is.
+/// Each record before the sources' positions is visible or will be by the checkpoint's
+/// transactions, once; none after them is.
 fn check_output(store: &Store, input: &Input, manifest: &Manifest) -> Result<(), String> {
     let checkpoint = manifest.checkpoint;
     let mut seen = store.visible.clone();

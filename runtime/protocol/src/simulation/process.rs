@@ -6,8 +6,8 @@ use super::collector::Collector;
 use super::dataflow::Dataflow;
 use super::world::{Happening, World};
 use crate::{
-    Action, Attempt, Command, Coordinator, CoordinatorConfig, Deployment, Event, FromWorker,
-    JobOutcome, Parallelism, RestartPolicy, StartFrom, ToWorker, WorkerId,
+    Action, Attempt, Coordinator, CoordinatorConfig, Deployment, Event, FromWorker, JobOutcome,
+    Parallelism, RestartPolicy, StartFrom, ToWorker, WorkerId,
 };
 
 /// One worker.
@@ -34,10 +34,23 @@ pub(super) struct Process {
     pub(super) is_stepping: bool,
 }
 
-const MAX_PARALLELISM_USED: i64 = 4;
+/// How far a clock may be set at once, in steps of work.
+const CLOCK_STEPS: i64 = 200;
+/// The greatest parallelism of a process's job.
+pub(super) const MAX_PARALLELISM_USED: i64 = 4;
 
 impl World {
+    /// A process that runs the job.
     pub(super) fn start_process(&mut self) {
+        let id = self.add_process();
+        for _ in 0..self.random.between(1, 2) {
+            let wait_ms = self.moment();
+            self.after(wait_ms, Happening::Join { process: id });
+        }
+    }
+
+    /// A process that has no workers yet.
+    pub(super) fn add_process(&mut self) -> u32 {
         let id = self.next_process;
         self.next_process += 1;
         let parallelism = self.random.between(1, MAX_PARALLELISM_USED) as u32;
@@ -69,18 +82,8 @@ impl World {
             is_stepping: false,
         };
         self.processes.insert(id, process);
-        self.after(
-            0,
-            Happening::Tell {
-                process: id,
-                event: Event::Start,
-                timer: None,
-            },
-        );
-        for _ in 0..self.random.between(1, 2) {
-            let wait_ms = self.moment();
-            self.after(wait_ms, Happening::Join { process: id });
-        }
+        self.tell_after(0, id, Event::Start);
+        id
     }
 
     /// A worker with slots for every subtask, so that one is enough.
@@ -95,14 +98,7 @@ impl World {
             worker,
             slot_count: MAX_PARALLELISM_USED as u32,
         };
-        self.after(
-            0,
-            Happening::Tell {
-                process: id,
-                event,
-                timer: None,
-            },
-        );
+        self.tell_after(0, id, event);
     }
 
     pub(super) fn lose_worker(&mut self, id: u32, worker: WorkerId) {
@@ -120,14 +116,7 @@ impl World {
             worker,
             reason: "connection lost".to_owned(),
         };
-        self.after(
-            wait_ms,
-            Happening::Tell {
-                process: id,
-                event,
-                timer: None,
-            },
-        );
+        self.tell_after(wait_ms, id, event);
         let wait_ms = wait_ms + self.moment();
         self.after(wait_ms, Happening::Join { process: id });
     }
@@ -150,6 +139,18 @@ impl World {
         (process.asleep_until_ms > now_ms).then_some(process.asleep_until_ms)
     }
 
+    pub(super) fn tell_after(&mut self, wait_ms: i64, process: u32, event: Event) {
+        let timer = None;
+        self.after(
+            wait_ms,
+            Happening::Tell {
+                process,
+                event,
+                timer,
+            },
+        );
+    }
+
     pub(super) fn tell(&mut self, id: u32, event: Event, timer: Option<u64>) -> Result<(), String> {
         if let Some(until_ms) = self.asleep_until(id) {
             self.at(
@@ -168,6 +169,10 @@ impl World {
         };
         if timer.is_some_and(|timer| timer != process.timer) {
             return Ok(());
+        }
+        if self.random.chance(self.faults.clock) {
+            let most_ms = CLOCK_STEPS * self.scale_ms;
+            process.skew_ms += self.random.between(-most_ms, most_ms);
         }
         let actions = process.coordinator.handle(now_ms + process.skew_ms, event);
         for action in actions {
@@ -322,73 +327,6 @@ impl World {
                     Err(format!("the job failed: {reason}"))
                 }
             }
-        }
-    }
-
-    /// Replaces dead processes, and starts a rival beside a living one now and then.
-    pub(super) fn supervise(&mut self) {
-        if self.is_finished {
-            return;
-        }
-        let living = self.processes.len();
-        if living == 0 || (living < 3 && self.random.chance(self.faults.rival)) {
-            self.start_process();
-        }
-        let wait_ms = self.random.between(1, 6) * self.scale_ms;
-        self.after(wait_ms, Happening::Supervise);
-    }
-
-    /// Somebody gives a command to some process.
-    pub(super) fn user(&mut self) {
-        if self.is_calm || self.is_finished {
-            return;
-        }
-        let wait_ms = self.random.between(3, 12) * self.scale_ms;
-        self.after(wait_ms, Happening::User);
-        if self.processes.is_empty() || !self.random.chance(self.faults.user) {
-            return;
-        }
-        let choice = self.random.index(self.processes.len());
-        let id = self.processes.keys().nth(choice).copied();
-        let request = self.next_request;
-        self.next_request += 1;
-        let command = match self.random.below(10) {
-            0..3 => Command::Savepoint { request },
-            3..6 => {
-                let parallelism = self.random.between(1, MAX_PARALLELISM_USED) as u32;
-                let parallelism = Parallelism::new(parallelism).unwrap();
-                Command::Rescale {
-                    request,
-                    parallelism,
-                }
-            }
-            6..9 => {
-                let reported = self.oracle.reported();
-                if reported.is_empty() {
-                    return;
-                }
-                let checkpoint = reported[self.random.index(reported.len())];
-                self.oracle.release(checkpoint);
-                Command::Release {
-                    request,
-                    checkpoint,
-                }
-            }
-            _ => Command::Stop {
-                request,
-                is_immediate: self.random.below(3) == 0,
-            },
-        };
-        if let Some(process) = id {
-            let event = Event::Command(command);
-            self.after(
-                0,
-                Happening::Tell {
-                    process,
-                    event,
-                    timer: None,
-                },
-            );
         }
     }
 }

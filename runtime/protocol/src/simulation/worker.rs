@@ -64,6 +64,8 @@ impl World {
                 self.after(wait_ms, commit);
             }
             ToWorker::CheckpointAborted { .. } => {}
+            // It hangs in user code; its coordinator will count it as lost.
+            ToWorker::Cancel { .. } if self.random.chance(self.faults.hang) => {}
             ToWorker::Cancel { attempt } => {
                 if let Some(process) = self.processes.get_mut(&id) {
                     if let Some(dataflow) = process.dataflows.get_mut(&attempt) {

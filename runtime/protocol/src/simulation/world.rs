@@ -17,9 +17,9 @@ use crate::{
 /// Steps of work that a run with faults lasts for, about.
 const FAULTY_STEPS: i64 = 320;
 /// How much longer than that everything may take to come to its end, in steps.
-const QUIET_STEPS: i64 = 4_000;
-/// Waits that do not shrink with a run's scale: log retries and cancellations.
-const FIXED_WAITS_MS: i64 = 3_600_000;
+const QUIET_STEPS: i64 = 1_500;
+/// Waits that do not shrink with a run's scale: log retries, cancellations, clocks set back.
+const FIXED_WAITS_MS: i64 = 7_200_000;
 /// Happenings after which a run is taken to go round in circles.
 const MAX_HAPPENINGS: u32 = 60_000;
 
