@@ -6,8 +6,10 @@
 //! ```
 
 mod args;
+mod checkpoints;
 mod failure;
 mod fields;
+mod folder;
 mod launch;
 mod manifest;
 mod overrides;
@@ -15,26 +17,56 @@ mod path;
 mod problem;
 mod program;
 mod run;
+mod state;
+mod table;
 mod yaml;
 
 use std::process::ExitCode;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{CheckpointsCommand, Cli, Command, StateCommand};
+use failure::Failure;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    let (result, is_json) = match cli.command {
-        Command::Run(args) => {
-            let is_json = args.json;
-            (run::run(*args), is_json)
-        }
-        Command::Validate(args) => (run::validate(&args), args.json),
-        Command::Checkpoints(_) | Command::State(_) => (Ok(1), false),
-    };
-    match result {
+    let is_json = is_json(&cli.command);
+    match run_command(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(is_json),
+    }
+}
+
+fn run_command(command: Command) -> Result<u8, Failure> {
+    match command {
+        Command::Run(args) => run::run(*args),
+        Command::Validate(args) => run::validate(&args),
+        Command::Checkpoints(command) => wait(checkpoints::run(command)),
+        Command::State(command) => wait(state::run(command)),
+    }
+}
+
+fn wait(work: impl Future<Output = Result<u8, Failure>>) -> Result<u8, Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    let runtime = runtime.map_err(|error| {
+        Failure::failed(format!(
+            "the operating system gives no event queue: {error}"
+        ))
+    })?;
+    runtime.block_on(work)
+}
+
+fn is_json(command: &Command) -> bool {
+    match command {
+        Command::Run(args) => args.json,
+        Command::Validate(args) => args.json,
+        Command::Checkpoints(
+            CheckpointsCommand::List(folder)
+            | CheckpointsCommand::Show { folder, .. }
+            | CheckpointsCommand::Verify { folder, .. },
+        ) => folder.json,
+        Command::State(StateCommand::Dump(args)) => args.folder.json,
     }
 }

@@ -1,0 +1,47 @@
+//! `tidegate checkpoints`: what a job keeps, and whether it is whole.
+
+mod render;
+mod verify;
+
+use tidegate_storage::JobFolder;
+
+use crate::args::{CheckpointsCommand, FolderArgs};
+use crate::failure::{Failure, print};
+use crate::folder;
+
+/// Runs the command and gives its exit code.
+///
+/// # Errors
+/// The location is wrong or cannot be read.
+pub(crate) async fn run(command: CheckpointsCommand) -> Result<u8, Failure> {
+    match command {
+        CheckpointsCommand::List(args) => list(&args).await,
+        CheckpointsCommand::Show { folder, id } => show(&folder, id).await,
+        CheckpointsCommand::Verify { folder, id } => verify::run(&folder, id).await,
+    }
+}
+
+async fn list(args: &FolderArgs) -> Result<u8, Failure> {
+    let opened = folder::open(args).await?;
+    let url = url_of(&opened.folder);
+    print(&match args.json {
+        true => render::list_json(&url, &opened.latest),
+        false => render::list_text(&url, &opened.latest),
+    });
+    Ok(0)
+}
+
+async fn show(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failure> {
+    let opened = folder::open(args).await?;
+    let (number, manifest) = opened.checkpoint(id)?;
+    let url = url_of(&opened.folder);
+    print(&match args.json {
+        true => render::show_json(&url, number, manifest),
+        false => render::show_text(&url, manifest),
+    });
+    Ok(0)
+}
+
+fn url_of(folder: &JobFolder) -> String {
+    folder.url().to_string()
+}

@@ -1,0 +1,257 @@
+//! Checkpoints as tables and JSON. Pure.
+
+use serde_json::{Value, json};
+use tidegate_protocol::{Base, CheckpointKind, LogNumber, Manifest, OperatorState};
+use tidegate_storage::Latest;
+
+use crate::table::{Align, Table, count, size, time};
+
+/// Where a checkpoint is, as `startFrom` takes it.
+fn start_from(url: &str, manifest: &Manifest) -> String {
+    format!("{url}#{}", manifest.checkpoint)
+}
+
+fn kind(manifest: &Manifest) -> &'static str {
+    match manifest.kind {
+        CheckpointKind::Checkpoint => "Checkpoint",
+        CheckpointKind::Savepoint => "Savepoint",
+    }
+}
+
+fn duration_ms(manifest: &Manifest) -> i64 {
+    manifest.completed_ms - manifest.triggered_ms
+}
+
+/// The checkpoint that the next run goes on from, in words and as a number.
+fn next_start(latest: &Latest) -> (String, Option<u64>) {
+    match latest.entry.base() {
+        Base::Empty => ("the next run starts without state".to_owned(), None),
+        Base::Foreign(manifest) => {
+            let id = manifest.checkpoint;
+            (
+                format!("the next run starts from checkpoint {id} of another job"),
+                None,
+            )
+        }
+        Base::Checkpoint(number) => {
+            let found = latest.checkpoints.iter().find(|(of, _)| *of == number);
+            match found {
+                Some((_, manifest)) => {
+                    let id = manifest.checkpoint;
+                    (
+                        format!("the next run goes on from checkpoint {id}"),
+                        Some(id.get()),
+                    )
+                }
+                None => (
+                    format!("the next run goes on from log entry {number}"),
+                    None,
+                ),
+            }
+        }
+    }
+}
+
+pub(super) fn list_text(url: &str, latest: &Latest) -> String {
+    let mut table = Table::new([
+        ("CHECKPOINT", Align::Right),
+        ("KIND", Align::Left),
+        ("COMPLETED", Align::Left),
+        ("DURATION", Align::Right),
+        ("SIZE", Align::Right),
+        ("FILES", Align::Right),
+        ("PARALLELISM", Align::Right),
+        ("ATTEMPT", Align::Right),
+    ]);
+    for (_, manifest) in &latest.checkpoints {
+        table.push(vec![
+            manifest.checkpoint.to_string(),
+            kind(manifest).to_owned(),
+            time(manifest.completed_ms),
+            format!("{} ms", duration_ms(manifest)),
+            size(manifest.size_bytes()),
+            manifest.files().count().to_string(),
+            manifest.parallelism.to_string(),
+            manifest.attempt.to_string(),
+        ]);
+    }
+    let rows = match latest.checkpoints.as_slice() {
+        [] => "no checkpoint is kept\n".to_owned(),
+        _ => table.render(),
+    };
+    format!("{url}\n\n{rows}\n{}\n", next_start(latest).0)
+}
+
+pub(super) fn list_json(url: &str, latest: &Latest) -> String {
+    let checkpoints: Vec<Value> = latest
+        .checkpoints
+        .iter()
+        .map(|(number, manifest)| summary(url, *number, manifest))
+        .collect();
+    let document = json!({
+        "folder": url,
+        "nextCheckpoint": next_start(latest).1,
+        "checkpoints": checkpoints,
+    });
+    format!("{document:#}\n")
+}
+
+fn summary(url: &str, number: LogNumber, manifest: &Manifest) -> Value {
+    json!({
+        "id": manifest.checkpoint,
+        "kind": manifest.kind,
+        "attempt": manifest.attempt,
+        "logNumber": number,
+        "triggeredMs": manifest.triggered_ms,
+        "completedMs": manifest.completed_ms,
+        "durationMs": duration_ms(manifest),
+        "sizeBytes": manifest.size_bytes(),
+        "fileCount": manifest.files().count(),
+        "parallelism": manifest.parallelism,
+        "maxParallelism": manifest.max_parallelism,
+        "isFinal": manifest.is_final,
+        "startFrom": start_from(url, manifest),
+    })
+}
+
+pub(super) fn show_json(url: &str, number: LogNumber, manifest: &Manifest) -> String {
+    let mut document = summary(url, number, manifest);
+    document["planFingerprint"] = json!(manifest.plan_fingerprint);
+    document["operators"] = json!(manifest.operators);
+    format!("{document:#}\n")
+}
+
+pub(super) fn show_text(url: &str, manifest: &Manifest) -> String {
+    let id = manifest.checkpoint;
+    let files = count(manifest.files().count(), "file");
+    let facts = [
+        ("kind", kind(manifest).to_owned()),
+        ("completed", time(manifest.completed_ms)),
+        ("duration", format!("{} ms", duration_ms(manifest))),
+        ("attempt", manifest.attempt.to_string()),
+        (
+            "parallelism",
+            format!("{} of {}", manifest.parallelism, manifest.max_parallelism),
+        ),
+        (
+            "size",
+            format!("{} in {files}", size(manifest.size_bytes())),
+        ),
+        (
+            "input",
+            if manifest.is_final {
+                "read to its end"
+            } else {
+                "not at its end"
+            }
+            .to_owned(),
+        ),
+        ("plan", manifest.plan_fingerprint.clone()),
+        ("startFrom", start_from(url, manifest)),
+    ];
+    let mut text = format!("checkpoint {id} of {url}\n\n");
+    for (name, value) in facts {
+        text += &format!("{name:<12} {value}\n");
+    }
+    text += &format!("\n{}", operators(manifest).render());
+    for (head, table) in [
+        ("files", files_of(manifest)),
+        ("positions", items_of(manifest)),
+    ] {
+        if let Some(table) = table {
+            text += &format!("\n{head}\n{}", table.render());
+        }
+    }
+    text
+}
+
+fn operators(manifest: &Manifest) -> Table {
+    let mut table = Table::new([
+        ("OPERATOR", Align::Left),
+        ("NAME", Align::Left),
+        ("STATE", Align::Left),
+        ("SUBTASKS", Align::Right),
+        ("FILES", Align::Right),
+        ("ROWS", Align::Right),
+        ("SIZE", Align::Right),
+    ]);
+    for operator in &manifest.operators {
+        let files = || operator.subtasks.iter().flat_map(|subtask| &subtask.files);
+        table.push(vec![
+            operator.operator.to_string(),
+            operator.name.clone(),
+            state(operator),
+            operator.subtasks.len().to_string(),
+            files().count().to_string(),
+            files().map(|file| file.row_count).sum::<u64>().to_string(),
+            size(files().map(|file| file.size_bytes).sum()),
+        ]);
+    }
+    table
+}
+
+/// What an operator keeps: `count: value<u64> by String`, or how many positions.
+fn state(operator: &OperatorState) -> String {
+    match &operator.schema {
+        Some(schema) => {
+            let columns: Vec<_> = schema
+                .columns
+                .iter()
+                .map(|column| format!("{}: {}<{}>", column.name, column.kind, column.data_type))
+                .collect();
+            format!("{} by {}", columns.join(", "), schema.key)
+        }
+        None => {
+            let items = operator
+                .subtasks
+                .iter()
+                .map(|subtask| subtask.items.len())
+                .sum();
+            count(items, "position")
+        }
+    }
+}
+
+fn files_of(manifest: &Manifest) -> Option<Table> {
+    let mut table = Table::new([
+        ("PATH", Align::Left),
+        ("KIND", Align::Left),
+        ("KEY GROUPS", Align::Left),
+        ("ROWS", Align::Right),
+        ("SIZE", Align::Right),
+    ]);
+    for file in manifest.files() {
+        table.push(vec![
+            file.path.clone(),
+            format!("{:?}", file.kind),
+            format!("{}..{}", file.key_groups.start, file.key_groups.end),
+            file.row_count.to_string(),
+            size(file.size_bytes),
+        ]);
+    }
+    manifest.files().next().map(|_| table)
+}
+
+/// Source positions, pending transactions and the like.
+fn items_of(manifest: &Manifest) -> Option<Table> {
+    let columns = [
+        ("OPERATOR", Align::Left),
+        ("SUBTASK", Align::Right),
+        ("ITEM", Align::Left),
+    ];
+    let mut table = Table::new(columns);
+    let mut is_empty = true;
+    for operator in &manifest.operators {
+        for subtask in &operator.subtasks {
+            for item in &subtask.items {
+                is_empty = false;
+                table.push(vec![
+                    operator.operator.to_string(),
+                    subtask.subtask.0.to_string(),
+                    item.to_string(),
+                ]);
+            }
+        }
+    }
+    (!is_empty).then_some(table)
+}

@@ -1,0 +1,185 @@
+//! `tidegate checkpoints verify`: reads every entry and file, and names each that is broken.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+use tidegate_protocol::{LogNumber, Manifest, StateFile};
+use tidegate_storage::JobFolder;
+
+use crate::args::FolderArgs;
+use crate::failure::{EXIT_FAILED, Failure, print};
+use crate::folder::{locate, no_log, unreadable};
+use crate::table::{count, size};
+
+/// What was found about a checkpoint.
+#[derive(Debug, PartialEq, Eq)]
+struct Report {
+    /// The checkpoint's number, or its log entry's where the entry cannot be read.
+    id: Option<u64>,
+    log_number: LogNumber,
+    file_count: usize,
+    size_bytes: u64,
+    /// What is broken and where; nothing for a whole checkpoint.
+    problems: Vec<String>,
+}
+
+/// Verifies what is kept, or one checkpoint; the exit code tells whether all of it is whole.
+pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failure> {
+    let folder = locate(args).await?;
+    let numbers = folder
+        .list_log()
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let Some(highest) = numbers.last() else {
+        return Err(no_log(args, &folder));
+    };
+    // Readers trust the highest entry and what it names, and so does this.
+    let entry = folder
+        .read_entry(*highest)
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let Some(entry) = entry else {
+        return Err(no_log(args, &folder));
+    };
+    let mut verifier = Verifier {
+        folder: &folder,
+        files: HashMap::new(),
+    };
+    let mut reports = Vec::new();
+    for number in &entry.retained {
+        reports.extend(verifier.checkpoint(*number, id).await);
+    }
+    if let (Some(id), true) = (id, reports.is_empty()) {
+        return Err(Failure::failed(format!(
+            "there is no checkpoint {id} in {}",
+            folder.url()
+        )));
+    }
+    let is_whole = reports.iter().all(|report| report.problems.is_empty());
+    let url = folder.url().to_string();
+    print(&if args.json {
+        render_json(&url, &reports)
+    } else {
+        render_text(&url, &reports)
+    });
+    Ok(if is_whole { 0 } else { EXIT_FAILED })
+}
+
+struct Verifier<'a> {
+    folder: &'a JobFolder,
+    /// What was found about each file: checkpoints share them.
+    files: HashMap<String, Option<String>>,
+}
+
+impl Verifier<'_> {
+    /// Verifies the checkpoint of a log entry; `None` if another one is wanted.
+    async fn checkpoint(&mut self, number: LogNumber, wanted: Option<u64>) -> Option<Report> {
+        let entry = self.folder.read_entry(number).await;
+        let location = || self.folder.location(&format!("log/{}", number.file_name()));
+        let problem = match entry {
+            Ok(Some(entry)) => match entry.manifest() {
+                Some(manifest) => return self.manifest(number, manifest, wanted).await,
+                None => format!("{} is retained but holds no checkpoint", location()),
+            },
+            Ok(None) => format!("{} is missing", location()),
+            Err(error) => error.with_causes(),
+        };
+        // An entry that cannot be read may be the one that is wanted.
+        Some(Report {
+            id: None,
+            log_number: number,
+            file_count: 0,
+            size_bytes: 0,
+            problems: vec![problem],
+        })
+    }
+
+    async fn manifest(
+        &mut self,
+        number: LogNumber,
+        manifest: &Manifest,
+        wanted: Option<u64>,
+    ) -> Option<Report> {
+        let id = manifest.checkpoint.get();
+        if wanted.is_some_and(|wanted| wanted != id) {
+            return None;
+        }
+        let mut problems = Vec::new();
+        for file in manifest.files() {
+            problems.extend(self.file(file).await);
+        }
+        Some(Report {
+            id: Some(id),
+            log_number: number,
+            file_count: manifest.files().count(),
+            size_bytes: manifest.size_bytes(),
+            problems,
+        })
+    }
+
+    async fn file(&mut self, file: &StateFile) -> Option<String> {
+        // The manifests of two checkpoints may tell different things of one path.
+        let key = format!("{} {} {:?}", file.path, file.checksum, file.key_groups);
+        if let Some(found) = self.files.get(&key) {
+            return found.clone();
+        }
+        let result = self.folder.verify_file(file).await;
+        let problem = result.err().map(|error| error.with_causes());
+        self.files.insert(key, problem.clone());
+        problem
+    }
+}
+
+fn name(report: &Report) -> String {
+    match report.id {
+        Some(id) => format!("checkpoint {id}"),
+        None => format!("log entry {}", report.log_number),
+    }
+}
+
+fn render_text(url: &str, reports: &[Report]) -> String {
+    let mut text = format!("{url}\n\n");
+    for report in reports {
+        let verdict = if report.problems.is_empty() {
+            "whole"
+        } else {
+            "broken"
+        };
+        let files = count(report.file_count, "file");
+        let size = size(report.size_bytes);
+        text += &format!("{}: {verdict}, {size} in {files}\n", name(report));
+        for problem in &report.problems {
+            text += &format!("  {problem}\n");
+        }
+    }
+    let broken = reports
+        .iter()
+        .filter(|report| !report.problems.is_empty())
+        .count();
+    let all = count(reports.len(), "checkpoint");
+    text += &match (broken, reports.len()) {
+        (_, 0) => "no checkpoint is kept\n".to_owned(),
+        (0, _) => format!("\n{all} verified: every byte is as it was written\n"),
+        _ => format!("\n{broken} of {all} broken; start from another one with startFrom\n"),
+    };
+    text
+}
+
+fn render_json(url: &str, reports: &[Report]) -> String {
+    let checkpoints: Vec<Value> = reports
+        .iter()
+        .map(|report| {
+            json!({
+                "id": report.id,
+                "logNumber": report.log_number,
+                "fileCount": report.file_count,
+                "sizeBytes": report.size_bytes,
+                "isWhole": report.problems.is_empty(),
+                "problems": report.problems,
+            })
+        })
+        .collect();
+    let is_whole = reports.iter().all(|report| report.problems.is_empty());
+    let document = json!({"folder": url, "isWhole": is_whole, "checkpoints": checkpoints});
+    format!("{document:#}\n")
+}

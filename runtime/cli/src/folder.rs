@@ -1,0 +1,161 @@
+//! Opens the folder of the job that a command is about.
+
+use std::path::{Path, PathBuf};
+
+use tidegate_api::manifest::DEFAULT_NAMESPACE;
+use tidegate_protocol::{LogNumber, Manifest};
+use tidegate_storage::{JobFolder, Latest, StorageError, StorageUrl, Store, StoreOptions};
+
+use crate::args::FolderArgs;
+use crate::failure::Failure;
+
+/// A job's folder and what its checkpoint log says.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) folder: JobFolder,
+    pub(crate) latest: Latest,
+}
+
+/// Opens the folder that the arguments name, and reads its log.
+///
+/// # Errors
+/// A location that cannot be used, or holds no job, several, or a damaged log.
+pub(crate) async fn open(args: &FolderArgs) -> Result<Opened, Failure> {
+    let folder = locate(args).await?;
+    let latest = folder.latest().await.map_err(|error| unreadable(&error))?;
+    match latest {
+        Some(latest) => Ok(Opened { folder, latest }),
+        None => Err(no_log(args, &folder)),
+    }
+}
+
+/// The folder that the arguments name; whether it holds a job is not known yet where it is named.
+///
+/// # Errors
+/// A location that cannot be used, or holds no job or several while none is named.
+pub(crate) async fn locate(args: &FolderArgs) -> Result<JobFolder, Failure> {
+    tidegate_storage::install_crypto_provider();
+    let invalid = |error: StorageError| Failure::invalid(error.with_causes());
+    let url = StorageUrl::parse(&args.location).map_err(invalid)?;
+    if let StorageUrl::Local(path) = &url
+        && !path.is_dir()
+    {
+        return Err(Failure::invalid(format!(
+            "there is no folder {}",
+            path.display()
+        )));
+    }
+    let store = Store::open(&url, StoreOptions::default())
+        .await
+        .map_err(invalid)?;
+    if let Some(job) = &args.job {
+        let (namespace, name) = job.split_once('/').unwrap_or((DEFAULT_NAMESPACE, job));
+        return JobFolder::new(store, namespace, name)
+            .map_err(|error| Failure::invalid(format!("--job {job}: {}", error.with_causes())));
+    }
+    let folder = JobFolder::at(store.clone());
+    let log = folder
+        .list_log()
+        .await
+        .map_err(|error| unreadable(&error))?;
+    let StorageUrl::Local(path) = &url else {
+        return Ok(folder);
+    };
+    if !log.is_empty() {
+        return Ok(folder);
+    }
+    match jobs_below(path).as_slice() {
+        [] => Ok(folder),
+        [(namespace, name)] => JobFolder::new(store, namespace, name).map_err(invalid),
+        jobs => {
+            let names: Vec<_> = jobs
+                .iter()
+                .map(|(space, name)| format!("{space}/{name}"))
+                .collect();
+            Err(Failure::invalid(format!(
+                "{} holds several jobs, {}; choose one with --job",
+                path.display(),
+                names.join(", ")
+            )))
+        }
+    }
+}
+
+/// The jobs that a storage folder holds, sorted: those of `namespace/name/log`.
+fn jobs_below(storage: &Path) -> Vec<(String, String)> {
+    let folders = |path: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries
+            .map(|entry| entry.path())
+            .filter(|path| path.is_dir())
+            .collect()
+    };
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let mut jobs = Vec::new();
+    for namespace in folders(storage) {
+        for job in folders(&namespace) {
+            if job.join("log").is_dir() {
+                jobs.extend(name(&namespace).zip(name(&job)));
+            }
+        }
+    }
+    jobs.sort();
+    jobs
+}
+
+pub(crate) fn no_log(args: &FolderArgs, folder: &JobFolder) -> Failure {
+    let hint = match args.job {
+        Some(_) => "check the location and the job's name",
+        None => "give the job's own folder, or name the job with --job namespace/name",
+    };
+    Failure::failed(format!(
+        "there is no checkpoint log in {}; {hint}",
+        folder.url()
+    ))
+}
+
+pub(crate) fn unreadable(error: &StorageError) -> Failure {
+    Failure::failed(error.with_causes())
+}
+
+impl Opened {
+    /// The retained checkpoint of a number, or the newest.
+    ///
+    /// # Errors
+    /// There is none; the error lists those there are.
+    pub(crate) fn checkpoint(&self, id: Option<u64>) -> Result<(LogNumber, &Manifest), Failure> {
+        let checkpoints = &self.latest.checkpoints;
+        let found = match id {
+            None => checkpoints.last(),
+            Some(id) => checkpoints
+                .iter()
+                .rev()
+                .find(|(_, it)| it.checkpoint.get() == id),
+        };
+        match (found, id) {
+            (Some((number, manifest)), _) => Ok((*number, manifest)),
+            (None, None) => Err(Failure::failed(format!(
+                "no checkpoint is kept in {}",
+                self.folder.url()
+            ))),
+            (None, Some(id)) => {
+                let ids: Vec<_> = checkpoints
+                    .iter()
+                    .map(|(_, it)| it.checkpoint.to_string())
+                    .collect();
+                let kept = if ids.is_empty() {
+                    "none".to_owned()
+                } else {
+                    ids.join(", ")
+                };
+                Err(Failure::failed(format!(
+                    "there is no checkpoint {id} in {}; kept there: {kept}",
+                    self.folder.url()
+                )))
+            }
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Arrow values as JSON.
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    ArrowPrimitiveType, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type,
+    TimestampMicrosecondType, TimestampMillisecondType, UInt8Type, UInt16Type, UInt32Type,
+    UInt64Type,
+};
+use arrow_array::{Array, ArrayRef, StructArray};
+use arrow_schema::{DataType, TimeUnit};
+use serde_json::{Map, Value, json};
+
+use crate::table::time;
+
+/// One value of a column. Times become RFC 3339 text, bytes hexadecimal text, maps lists of pairs.
+pub(super) fn json_of(array: &dyn Array, at: usize) -> Value {
+    if array.is_null(at) {
+        return Value::Null;
+    }
+    match array.data_type() {
+        DataType::Boolean => json!(array.as_boolean().value(at)),
+        DataType::Int8 => number::<Int8Type>(array, at),
+        DataType::Int16 => number::<Int16Type>(array, at),
+        DataType::Int32 => number::<Int32Type>(array, at),
+        DataType::Int64 => number::<Int64Type>(array, at),
+        DataType::UInt8 => number::<UInt8Type>(array, at),
+        DataType::UInt16 => number::<UInt16Type>(array, at),
+        DataType::UInt32 => number::<UInt32Type>(array, at),
+        DataType::UInt64 => number::<UInt64Type>(array, at),
+        DataType::Float32 => number::<Float32Type>(array, at),
+        DataType::Float64 => number::<Float64Type>(array, at),
+        DataType::Utf8 => json!(array.as_string::<i32>().value(at)),
+        DataType::LargeUtf8 => json!(array.as_string::<i64>().value(at)),
+        DataType::Utf8View => json!(array.as_string_view().value(at)),
+        DataType::Binary => hexadecimal(array.as_binary::<i32>().value(at)),
+        DataType::LargeBinary => hexadecimal(array.as_binary::<i64>().value(at)),
+        DataType::FixedSizeBinary(_) => hexadecimal(array.as_fixed_size_binary().value(at)),
+        DataType::Timestamp(TimeUnit::Millisecond, _) => {
+            json!(time(
+                array.as_primitive::<TimestampMillisecondType>().value(at)
+            ))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            let microseconds = array.as_primitive::<TimestampMicrosecondType>().value(at);
+            json!(time(microseconds.div_euclid(1000)))
+        }
+        DataType::List(_) => list(&array.as_list::<i32>().value(at)),
+        DataType::LargeList(_) => list(&array.as_list::<i64>().value(at)),
+        DataType::Map(..) => pairs(&array.as_map().value(at)),
+        DataType::Struct(_) => object(array.as_struct(), at),
+        other => json!(format!("(a value of type {other})")),
+    }
+}
+
+fn number<T: ArrowPrimitiveType>(array: &dyn Array, at: usize) -> Value
+where
+    T::Native: Into<Value>,
+{
+    array.as_primitive::<T>().value(at).into()
+}
+
+fn hexadecimal(bytes: &[u8]) -> Value {
+    let digits: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+    Value::String(digits)
+}
+
+fn list(items: &ArrayRef) -> Value {
+    (0..items.len()).map(|at| json_of(items, at)).collect()
+}
+
+/// A map's entries: keys need not be text, so an object would not hold them.
+fn pairs(entries: &StructArray) -> Value {
+    (0..entries.len())
+        .map(|at| {
+            entries
+                .columns()
+                .iter()
+                .map(|column| json_of(column, at))
+                .collect::<Value>()
+        })
+        .collect()
+}
+
+fn object(array: &StructArray, at: usize) -> Value {
+    let fields = array.column_names().into_iter().zip(array.columns());
+    let members: Map<String, Value> = fields
+        .map(|(name, column)| (name.to_owned(), json_of(column, at)))
+        .collect();
+    Value::Object(members)
+}
+
+/// A value for people, and as `--key` takes it: text without quotes, other values as JSON.
+pub(super) fn plain(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        Value::Null => String::new(),
+        other => other.to_string(),
+    }
+}
