@@ -24,10 +24,16 @@ pub(crate) struct Artifact {
 }
 
 /// Every generated file.
-pub(crate) const ARTIFACTS: &[Artifact] = &[Artifact {
-    path: "crds/streamjob.yaml",
-    example: "crd",
-}];
+pub(crate) const ARTIFACTS: &[Artifact] = &[
+    Artifact {
+        path: "crds/streamjob.yaml",
+        example: "crd",
+    },
+    Artifact {
+        path: "docs/job-api.openapi.json",
+        example: "openapi",
+    },
+];
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step::flags(arguments, &["--check"])?;

@@ -1,0 +1,9 @@
+//! What most programs use: `use tidegate::prelude::*;`.
+
+pub use tidegate_engine::state::{ListState, MapState, ReducingState, ValueState};
+pub use tidegate_engine::{
+    BoxError, Field, Key, KeyedContext, KeyedProcess, KeyedStream, Output, PermanentError,
+    Pipeline, Record, Result, State, Stream, Timestamp, WatermarkStrategy,
+};
+
+pub use crate::{Arguments, Program};

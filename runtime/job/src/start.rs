@@ -1,0 +1,171 @@
+//! What a job needs before its first attempt: a store that can be trusted, and the state to start
+//! from.
+
+use std::sync::Arc;
+
+use tidegate_api::job_config::{JobConfig, StartPoint, StorageConfig};
+use tidegate_protocol::{CheckpointId, Manifest, StartFrom};
+use tidegate_storage::{JobFolder, StorageError, StorageUrl, Store, StoreOptions};
+
+use crate::error::StartError;
+
+/// What [`prepare`] found.
+pub(crate) struct Prepared {
+    pub(crate) folder: Arc<JobFolder>,
+    pub(crate) start_from: StartFrom,
+    /// The final checkpoint of a job that has finished before and would go on from there.
+    pub(crate) finished: Option<Manifest>,
+}
+
+/// Opens the job's folder, tests the store and reads the checkpoint to start from, if it is another
+/// job's.
+///
+/// # Errors
+/// A store that cannot be used or trusted, or a checkpoint that is not there.
+pub(crate) async fn prepare(config: &JobConfig) -> Result<Prepared, StartError> {
+    let storage_error = |source| StartError::Storage {
+        url: config.job_folder(),
+        source,
+    };
+    let folder = open_folder(config).await.map_err(storage_error)?;
+    let folder = Arc::new(folder);
+    folder.self_test().await.map_err(storage_error)?;
+    let start_from = start_from(config, &folder).await?;
+    let finished = match start_from {
+        StartFrom::Latest => finished(&folder).await.map_err(storage_error)?,
+        StartFrom::Empty | StartFrom::Checkpoint(_) | StartFrom::Foreign(_) => None,
+    };
+    Ok(Prepared {
+        folder,
+        start_from,
+        finished,
+    })
+}
+
+fn options(storage: &StorageConfig) -> StoreOptions {
+    StoreOptions {
+        endpoint: storage.endpoint.clone(),
+        region: storage.region.clone(),
+        ..StoreOptions::default()
+    }
+}
+
+async fn open_folder(config: &JobConfig) -> Result<JobFolder, StorageError> {
+    let url = StorageUrl::parse(&config.storage.url)?;
+    let store = Store::open(&url, options(&config.storage)).await?;
+    JobFolder::new(store, &config.namespace, &config.name)
+}
+
+/// The final checkpoint, if that is what the job would go on from.
+async fn finished(folder: &JobFolder) -> Result<Option<Manifest>, StorageError> {
+    let Some(latest) = folder.latest().await? else {
+        return Ok(None);
+    };
+    let base = latest.entry.base();
+    let of_base =
+        |(number, _): &&(_, Manifest)| base == tidegate_protocol::Base::Checkpoint(*number);
+    let base = latest.checkpoints.iter().find(of_base);
+    Ok(base
+        .map(|(_, manifest)| manifest.clone())
+        .filter(|manifest| manifest.is_final))
+}
+
+async fn start_from(config: &JobConfig, own: &JobFolder) -> Result<StartFrom, StartError> {
+    let (folder, checkpoint_id) = match &config.start_from {
+        StartPoint::Latest => return Ok(StartFrom::Latest),
+        StartPoint::Empty => return Ok(StartFrom::Empty),
+        StartPoint::Checkpoint {
+            folder,
+            checkpoint_id,
+        } => (folder, *checkpoint_id),
+    };
+    let storage_error = |source| StartError::Storage {
+        url: folder.clone(),
+        source,
+    };
+    let url = StorageUrl::parse(folder).map_err(storage_error)?;
+    let is_own = url == StorageUrl::parse(&config.job_folder()).map_err(storage_error)?
+        || whole(&url) == whole(&own.url());
+    if is_own {
+        let manifest = find(own, folder, checkpoint_id).await?;
+        return Ok(StartFrom::Checkpoint(manifest.checkpoint));
+    }
+    let store = Store::open(&url, options(&config.storage))
+        .await
+        .map_err(storage_error)?;
+    let foreign = JobFolder::at(store);
+    let manifest = find(&foreign, folder, checkpoint_id).await?;
+    Ok(StartFrom::Foreign(Box::new(
+        foreign.with_whole_urls(manifest),
+    )))
+}
+
+/// A URL in the form that all names of the same place share.
+fn whole(url: &StorageUrl) -> StorageUrl {
+    match url {
+        StorageUrl::Local(path) => {
+            StorageUrl::Local(std::path::absolute(path).unwrap_or_else(|_| path.clone()))
+        }
+        StorageUrl::S3(_) => url.clone(),
+    }
+}
+
+/// A retained checkpoint of a folder; the newest where no number is given.
+async fn find(
+    folder: &JobFolder,
+    name: &str,
+    checkpoint_id: Option<u64>,
+) -> Result<Manifest, StartError> {
+    let wanted = match checkpoint_id {
+        Some(id) => format!("checkpoint {id} of `{name}`"),
+        None => format!("the newest checkpoint of `{name}`"),
+    };
+    let latest = folder
+        .latest()
+        .await
+        .map_err(|source| StartError::Storage {
+            url: name.to_owned(),
+            source,
+        })?;
+    let checkpoints = latest.map(|latest| latest.checkpoints).unwrap_or_default();
+    let manifests = checkpoints.into_iter().rev().map(|(_, manifest)| manifest);
+    let manifests: Vec<_> = manifests.collect();
+    let ids = manifests.iter().map(|manifest| manifest.checkpoint);
+    let there = describe(&ids.collect::<Vec<_>>());
+    let is_wanted =
+        |manifest: &Manifest| checkpoint_id.is_none_or(|id| manifest.checkpoint.get() == id);
+    manifests
+        .into_iter()
+        .find(is_wanted)
+        .ok_or_else(|| StartError::StartFrom {
+            wanted,
+            problem: format!("it is not there; {there}"),
+        })
+}
+
+fn describe(newest_first: &[CheckpointId]) -> String {
+    if newest_first.is_empty() {
+        return "no checkpoint is retained in that folder; check its path".to_owned();
+    }
+    let ids: Vec<_> = newest_first.iter().map(ToString::to_string).collect();
+    format!("retained are {}", ids.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_there_is_named_when_the_wanted_one_is_not() {
+        let ids = [9, 7].map(|id| CheckpointId::new(id).unwrap());
+        assert_eq!(describe(&ids), "retained are 9, 7");
+        assert!(describe(&[]).contains("check its path"));
+    }
+
+    #[test]
+    fn a_relative_and_an_absolute_path_name_the_same_folder() {
+        let relative = StorageUrl::parse("data/default/job").unwrap();
+        let absolute = std::env::current_dir().unwrap().join("data/default/job");
+        assert_eq!(whole(&relative), whole(&StorageUrl::Local(absolute)));
+    }
+}
