@@ -118,8 +118,10 @@ impl Coordinator {
         }
     }
 
-    /// Takes a fact and decides what follows. `now_ms` is any clock's milliseconds; a step back is
-    /// taken for no step. After [`Action::Finish`] nothing follows any event.
+    /// Takes a fact and decides what follows. After [`Action::Finish`] nothing follows any event.
+    ///
+    /// `now_ms` is in milliseconds since the epoch. A step back is taken for no step, and timers
+    /// wait for the clock to catch up: a driver adds a monotonic clock to the time it started at.
     pub fn handle(&mut self, now_ms: i64, event: Event) -> Vec<Action> {
         if matches!(self.phase, Phase::Over) {
             return Vec::new();
@@ -229,9 +231,9 @@ impl Coordinator {
         self.advance_stop();
         self.advance_deployment();
         self.advance_log();
+        self.advance_collection();
         self.advance_end();
         self.advance_checkpoint();
-        self.advance_collection();
     }
 
     fn set_timer(&mut self) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::planted::planted;
 use super::restart::settle_requests;
-use super::running::{Running, Writing};
+use super::running::{Running, Stage, Writing};
 use super::{Coordinator, Phase};
 use crate::{Action, CheckpointId, CheckpointKind, JobState, SubtaskId, SubtaskSnapshot, ToWorker};
 
@@ -109,7 +109,15 @@ impl Coordinator {
             .and_then(|(append, _)| append.due_ms());
         let overdue = running.overdue_ms(self.config.checkpoint_timeout_ms);
         let trigger = self.next_trigger(running).map(|(_, due_ms)| due_ms);
-        [retry, overdue, trigger].into_iter().flatten().min()
+        let end = match &running.stage {
+            Stage::Committing {
+                pending,
+                collect_until_ms,
+                ..
+            } if pending.is_empty() => Some(*collect_until_ms),
+            _ => None,
+        };
+        [retry, overdue, trigger, end].into_iter().flatten().min()
     }
 
     /// Triggers the next checkpoint if it is time.

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::checkpoint::{Pending, Purpose};
 use super::log_append::{AppendProgress, LogAppend};
 use super::planted::planted;
-use super::retention::LogView;
 use super::running::{Running, Stage, Writing};
 use super::{Coordinator, Phase};
 use crate::{
@@ -13,6 +12,9 @@ use crate::{
     Manifest, OperatorKind, OperatorSnapshot, OperatorState, Parallelism, StateFile, SubtaskIndex,
     SubtaskState, ToWorker, WorkerId,
 };
+
+/// How long the end of the job waits for a collection under way, so that little is left behind.
+const COLLECTION_AT_END_MS: i64 = 10_000;
 
 impl Coordinator {
     /// Begins the append that is due, one at a time.
@@ -185,7 +187,11 @@ impl Coordinator {
             } else {
                 BTreeSet::new()
             };
-            running.stage = Stage::Committing { pending, outcome };
+            running.stage = Stage::Committing {
+                pending,
+                outcome,
+                collect_until_ms: self.now_ms + COLLECTION_AT_END_MS,
+            };
         }
     }
 
@@ -205,7 +211,17 @@ impl Coordinator {
         };
         let stop = self.wishes.stop.as_ref();
         let outcome = match &running.stage {
-            Stage::Committing { pending, outcome } if pending.is_empty() => outcome.clone(),
+            Stage::Committing {
+                pending,
+                outcome,
+                collect_until_ms,
+            } if pending.is_empty() => {
+                let is_collecting = self.collection.request.is_some() || self.collection.is_due;
+                if is_collecting && *collect_until_ms > self.now_ms {
+                    return;
+                }
+                outcome.clone()
+            }
             // The last checkpoint was complete before this attempt, which committed it by
             // restoring.
             Stage::Running { .. } if stop.is_some_and(|stop| stop.savepoint.is_some()) => {
@@ -274,7 +290,7 @@ impl Running {
             plan,
             pending,
             parallelism,
-            log: &self.log,
+            base_files: self.log.base_files(),
             folder: StateFile::checkpoint_folder(self.attempt, pending.id),
         };
         Ok(Manifest {
@@ -297,7 +313,7 @@ struct Assembly<'a> {
     plan: &'a JobPlan,
     pending: &'a Pending,
     parallelism: Parallelism,
-    log: &'a LogView,
+    base_files: BTreeSet<&'a str>,
     folder: String,
 }
 
@@ -346,7 +362,8 @@ impl Assembly<'_> {
         let mut files = snapshot.files.clone();
         for file in &mut files {
             // A file of a checkpoint that neither counts nor is this one may be collected any time.
-            if !file.path.starts_with(&self.folder) && !self.log.base_has_file(&file.path) {
+            if !file.path.starts_with(&self.folder) && !self.base_files.contains(file.path.as_str())
+            {
                 return Err(format!(
                     "subtask {} of operator `{}` refers to file `{}`, which belongs neither to \
                      this checkpoint nor to the one before it",

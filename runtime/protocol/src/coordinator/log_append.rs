@@ -203,3 +203,6 @@ impl LogAppend {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

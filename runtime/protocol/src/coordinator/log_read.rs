@@ -2,11 +2,15 @@
 //!
 //! Rule 2: a listed manifest that the highest entry does not name may be an old attempt's late put.
 
+use std::collections::BTreeMap;
+
 use super::log_retry::LogRetry;
 use super::outbox::Outbox;
 use super::planted::planted;
 use crate::{Entry, LogNumber};
 
+/// How many entries are asked for at once.
+const MAX_READS_AT_ONCE: usize = 16;
 /// How often the log may move on while it is read before that counts as a failure to read it.
 const MAX_MOVES: u32 = 1_000;
 
@@ -23,9 +27,11 @@ pub(super) struct LogContent {
 enum Step {
     Listing,
     Highest(LogNumber),
-    /// Reads the last of `missing` next.
     Retained {
+        /// Not asked for yet.
         missing: Vec<LogNumber>,
+        /// Asked for, by request.
+        awaited: BTreeMap<u64, LogNumber>,
     },
 }
 
@@ -105,20 +111,13 @@ impl LogRead {
             return ReadProgress::Waiting;
         }
         match numbers {
-            Ok(numbers) if planted!(RestoreNewestManifestSeen) && !numbers.is_empty() => {
-                self.step = Step::Retained { missing: numbers };
-                self.read_next(out)
-            }
             Ok(numbers) => match numbers.last() {
                 None => self.complete(),
                 Some(highest) => {
                     // Another writer's progress explains why what was listed before is gone.
-                    if self
-                        .seen
-                        .replace(*highest)
-                        .is_some_and(|seen| seen != *highest)
-                        && self.move_count < MAX_MOVES
-                    {
+                    let seen = self.seen.replace(*highest);
+                    let has_moved = seen.is_some_and(|seen| seen != *highest);
+                    if has_moved && self.move_count < MAX_MOVES {
                         self.move_count += 1;
                         self.retry.succeed();
                     }
@@ -139,20 +138,20 @@ impl LogRead {
         entry: Result<Option<Box<Entry>>, String>,
         out: &mut Outbox,
     ) -> ReadProgress {
-        if self.request != request || self.retry.due_ms.is_some() {
+        if self.retry.due_ms.is_some() {
             return ReadProgress::Waiting;
         }
-        let number = match &self.step {
-            Step::Listing => return ReadProgress::Waiting,
-            Step::Highest(number) => *number,
-            Step::Retained { missing } => match missing.last() {
-                Some(number) => *number,
-                None => return ReadProgress::Waiting,
-            },
+        let number = match &mut self.step {
+            Step::Highest(number) if self.request == request => Some(*number),
+            Step::Retained { awaited, .. } => awaited.remove(&request),
+            Step::Highest(_) | Step::Listing => None,
+        };
+        let Some(number) = number else {
+            return ReadProgress::Waiting;
         };
         match entry {
             Ok(Some(entry)) => self.accept(now_ms, *entry, out),
-            Ok(None) if planted!(RestoreNewestManifestSeen) => self.skip(out),
+            Ok(None) if planted!(RestoreNewestManifestSeen) => self.read_more(out),
             Ok(None) => self.again(
                 now_ms,
                 format!("log entry {number} is listed or named, but not there"),
@@ -162,58 +161,56 @@ impl LogRead {
     }
 
     fn accept(&mut self, now_ms: i64, entry: Entry, out: &mut Outbox) -> ReadProgress {
-        match &mut self.step {
+        let is_checkpoint = entry.manifest().is_some();
+        match &self.step {
             Step::Listing => ReadProgress::Waiting,
             Step::Highest(_) => {
-                // The own number is at hand already if the highest entry is a checkpoint.
+                // The highest entry is at hand already, should it name itself.
                 let mut missing = entry.retained.clone();
-                if entry.manifest().is_some() {
+                if planted!(RestoreNewestManifestSeen) {
+                    let lower = (1..entry.number.get()).map(LogNumber::new);
+                    missing = lower.flatten().collect();
+                }
+                if is_checkpoint {
                     missing.retain(|number| *number != entry.number);
                     self.content.retained.push(entry.clone());
                 }
                 self.content.highest = Some(entry);
-                self.step = Step::Retained { missing };
-                self.read_next(out)
+                self.read_retained(missing, out)
             }
-            Step::Retained { .. } if entry.manifest().is_none() => {
-                if planted!(RestoreNewestManifestSeen) {
-                    self.content.highest = self.content.highest.take().or(Some(entry));
-                    return self.skip(out);
-                }
+            Step::Retained { .. } if is_checkpoint => {
+                self.content.retained.push(entry);
+                self.read_more(out)
+            }
+            Step::Retained { .. } if planted!(RestoreNewestManifestSeen) => self.read_more(out),
+            Step::Retained { .. } => {
                 let number = entry.number;
                 let reason = format!("log entry {number} is named as a checkpoint, but is none");
                 self.again(now_ms, reason)
             }
-            Step::Retained { missing } => {
-                missing.pop();
-                if planted!(RestoreNewestManifestSeen) {
-                    let highest = self.content.highest.take();
-                    self.content.highest = highest.or(Some(entry.clone()));
-                }
-                self.content.retained.push(entry);
-                self.read_next(out)
-            }
         }
     }
 
-    fn skip(&mut self, out: &mut Outbox) -> ReadProgress {
-        if let Step::Retained { missing } = &mut self.step {
-            missing.pop();
-        }
-        self.read_next(out)
+    fn read_retained(&mut self, missing: Vec<LogNumber>, out: &mut Outbox) -> ReadProgress {
+        let awaited = BTreeMap::new();
+        self.step = Step::Retained { missing, awaited };
+        self.read_more(out)
     }
 
-    fn read_next(&mut self, out: &mut Outbox) -> ReadProgress {
-        let next = match &self.step {
-            Step::Retained { missing } => missing.last().copied(),
-            Step::Listing | Step::Highest(_) => None,
+    /// Asks for more of what is named, or has everything.
+    fn read_more(&mut self, out: &mut Outbox) -> ReadProgress {
+        let Step::Retained { missing, awaited } = &mut self.step else {
+            return ReadProgress::Waiting;
         };
-        match next {
-            Some(number) => {
-                self.request = out.read_entry(number);
-                ReadProgress::Waiting
-            }
-            None => self.complete(),
+        while awaited.len() < MAX_READS_AT_ONCE
+            && let Some(number) = missing.pop()
+        {
+            awaited.insert(out.read_entry(number), number);
+        }
+        if awaited.is_empty() {
+            self.complete()
+        } else {
+            ReadProgress::Waiting
         }
     }
 

@@ -86,11 +86,10 @@ impl LogView {
         }
     }
 
-    /// Whether a file is one of those that no collection deletes now or later while the base
-    /// stands.
-    pub(super) fn base_has_file(&self, path: &str) -> bool {
-        let mut files = self.base_manifest().into_iter().flat_map(Manifest::files);
-        files.any(|file| file.path == path)
+    /// The files that no collection deletes, now or later, while the base stands.
+    pub(super) fn base_files(&self) -> BTreeSet<&str> {
+        let files = self.base_manifest().into_iter().flat_map(Manifest::files);
+        files.map(|file| file.path.as_str()).collect()
     }
 
     /// The entry that the user may release under this id.

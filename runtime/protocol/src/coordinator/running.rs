@@ -27,6 +27,8 @@ pub(super) enum Stage {
     Committing {
         pending: BTreeSet<WorkerId>,
         outcome: JobOutcome,
+        /// Until when the end waits for a collection.
+        collect_until_ms: i64,
     },
 }
 

@@ -1,3 +1,4 @@
+use std::thread;
 use std::time::Instant;
 
 use rstest::rstest;
@@ -9,6 +10,9 @@ use super::{Bug, PLANTED};
 const SEED_COUNT: u64 = 20_000;
 /// Seeds within which every planted bug must be caught.
 const BUG_SEED_COUNT: u64 = 4_000;
+
+/// Threads that share the seeds.
+const THREAD_COUNT: u64 = 2;
 
 fn variable(name: &str) -> Option<u64> {
     std::env::var(name).ok()?.parse().ok()
@@ -28,24 +32,14 @@ fn traced(seed: u64) -> String {
     world.take_trace().join("\n")
 }
 
-fn explore(seeds: impl Iterator<Item = u64>) -> Explored {
+/// Runs the seeds of one thread up to the first that breaks something.
+fn explore(seeds: impl Iterator<Item = u64>) -> Result<Explored, (u64, String)> {
     let mut sum = Explored::default();
     for seed in seeds {
-        match run(seed) {
-            Ok(explored) => {
-                sum.happenings += explored.happenings;
-                sum.attempts += explored.attempts;
-                sum.checkpoints += explored.checkpoints;
-                sum.virtual_ms += explored.virtual_ms;
-            }
-            Err(broken) => panic!(
-                "seed {seed}: {broken}\nrun it again with SIM_SEED={seed} SIM_SEEDS=1 cargo test \
-                 -p tidegate-protocol no_seed_breaks_an_invariant\n{}",
-                traced(seed)
-            ),
-        }
+        let explored = run(seed).map_err(|broken| (seed, broken))?;
+        sum.add(explored);
     }
-    sum
+    Ok(sum)
 }
 
 #[test]
@@ -53,16 +47,34 @@ fn no_seed_breaks_an_invariant() {
     let first = variable("SIM_SEED").unwrap_or(0);
     let count = variable("SIM_SEEDS").unwrap_or(SEED_COUNT);
     let started = Instant::now();
-    let sum = explore(first..first + count);
+    let mut sum = Explored::default();
+    let results: Vec<_> = thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREAD_COUNT)
+            .map(|offset| first + offset..first + count)
+            .map(|seeds| scope.spawn(|| explore(seeds.step_by(THREAD_COUNT as usize))))
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    for result in results {
+        match result {
+            Ok(explored) => sum.add(explored),
+            Err((seed, broken)) => panic!(
+                "seed {seed}: {broken}\nrun it again with SIM_SEED={seed} SIM_SEEDS=1 cargo test \
+                 -p tidegate-protocol no_seed_breaks_an_invariant\n{}",
+                traced(seed)
+            ),
+        }
+    }
     println!(
         "{count} seeds from {first}: {sum:?}, {:?}",
         started.elapsed()
     );
     // A run that explores nothing proves nothing.
-    assert!(
-        sum.attempts >= 2 * count && sum.checkpoints >= 2 * count,
-        "{sum:?}"
-    );
+    let least = 2 * count;
+    assert!(sum.attempts >= least && sum.checkpoints >= least, "{sum:?}");
 }
 
 #[test]

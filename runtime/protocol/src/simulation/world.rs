@@ -116,6 +116,15 @@ pub(super) struct Explored {
     pub(super) virtual_ms: i64,
 }
 
+impl Explored {
+    pub(super) fn add(&mut self, other: Self) {
+        self.happenings += other.happenings;
+        self.attempts += other.attempts;
+        self.checkpoints += other.checkpoints;
+        self.virtual_ms += other.virtual_ms;
+    }
+}
+
 impl World {
     pub(super) fn new(seed: u64, is_traced: bool) -> Self {
         let mut random = Random::new(seed);
