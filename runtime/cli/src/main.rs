@@ -10,6 +10,9 @@ mod checkpoints;
 mod failure;
 mod fields;
 mod folder;
+#[cfg(test)]
+#[path = "../tests/harness/golden.rs"]
+mod golden;
 mod launch;
 mod manifest;
 mod overrides;

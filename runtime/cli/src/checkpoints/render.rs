@@ -255,3 +255,6 @@ fn items_of(manifest: &Manifest) -> Option<Table> {
     }
     (!is_empty).then_some(table)
 }
+
+#[cfg(test)]
+mod tests;

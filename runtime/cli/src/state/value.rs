@@ -97,3 +97,45 @@ pub(super) fn plain(value: &Value) -> String {
         other => other.to_string(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::types::Int32Type;
+    use arrow_array::{
+        BooleanArray, FixedSizeBinaryArray, Float64Array, Int64Array, ListArray, StringArray,
+        TimestampMillisecondArray, UInt64Array,
+    };
+    use arrow_schema::Field;
+    use rstest::rstest;
+
+    use super::*;
+
+    #[rstest]
+    #[case(Arc::new(BooleanArray::from(vec![true])), json!(true))]
+    #[case(Arc::new(Int64Array::from(vec![-5])), json!(-5))]
+    #[case(Arc::new(UInt64Array::from(vec![u64::MAX])), json!(u64::MAX))]
+    #[case(Arc::new(Float64Array::from(vec![1.5])), json!(1.5))]
+    #[case(Arc::new(Float64Array::from(vec![f64::NAN])), Value::Null)]
+    #[case(Arc::new(StringArray::from(vec!["a\"b"])), json!("a\"b"))]
+    #[case(Arc::new(StringArray::from(vec![None::<&str>])), Value::Null)]
+    #[case(Arc::new(TimestampMillisecondArray::from(vec![0])), json!("1970-01-01T00:00:00.000Z"))]
+    #[case(
+        Arc::new(FixedSizeBinaryArray::try_from_iter([[1_u8, 0xab]].into_iter()).unwrap()),
+        json!("01ab")
+    )]
+    #[case(Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(
+        vec![Some(vec![Some(1), None])])), json!([1, null]))]
+    fn a_value_becomes_json(#[case] array: ArrayRef, #[case] expected: Value) {
+        assert_eq!(json_of(&array, 0), expected);
+    }
+
+    #[test]
+    fn a_structure_becomes_an_object() {
+        let field = Arc::new(Field::new("count", DataType::UInt64, false));
+        let counts: ArrayRef = Arc::new(UInt64Array::from(vec![1, 2]));
+        let array = StructArray::from(vec![(field, counts)]);
+        assert_eq!(json_of(&array, 1), json!({"count": 2}));
+    }
+}
