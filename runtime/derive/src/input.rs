@@ -32,8 +32,8 @@ impl<'a> RecordInput<'a> {
         if let Some(parameter) = item.generics.params.first() {
             return Err(Error::new_spanned(
                 parameter,
-                "a record cannot be generic, since its columns are fixed: write one struct for each \
-                 set of columns",
+                "a record cannot be generic, since its columns are fixed: write one struct for \
+                 each set of columns",
             ));
         }
         let mut errors = Errors::default();
@@ -111,8 +111,8 @@ pub(crate) fn refuse_equal_columns<'a>(
             return Err(Error::new_spanned(
                 field,
                 format!(
-                    "`{field}` and `{other}` would both be the column \"{column}\": rename one with \
-                     #[{attribute}(rename = \"…\")]",
+                    "`{field}` and `{other}` would both be the column \"{column}\": rename one \
+                     with #[{attribute}(rename = \"…\")]",
                 ),
             ));
         }

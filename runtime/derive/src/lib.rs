@@ -7,7 +7,8 @@
 //! ```
 //!
 //! What they write refers to the crate `tidegate` by its full path. A crate that has it under
-//! another name says so with `#[record(crate = "…")]` or `#[state(crate = "…")]`, or once with `extern crate … as tidegate;`.
+//! another name says so with `#[record(crate = "…")]` or `#[state(crate = "…")]`, or once with
+//! `extern crate … as tidegate;`.
 
 mod attributes;
 mod input;
@@ -29,8 +30,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// parameter unless all fields are numbers, booleans, timestamps, and options or tuples of those.
 /// It is `Copy`, `Debug` and `PartialEq`, and converts from `&Word` and into `Word`.
 ///
-/// Every field must be of a column type (`tidegate::Field`), and the struct be `Clone` and `Default`
-/// (the default fills the place under a null).
+/// Every field must be of a column type (`tidegate::Field`), and the struct be `Clone` and
+/// `Default` (the default fills the place under a null).
 ///
 /// ```
 /// # extern crate tidegate_engine as tidegate;
@@ -61,9 +62,9 @@ pub fn derive_record(item: TokenStream) -> TokenStream {
 
 /// Makes a record a key, by the stable hash of its fields in order.
 ///
-/// The struct must be a `Record` and `Eq`, and every field of a type that can be a key. The order of
-/// the fields is part of the hash and thereby of the format of state: it must not change in the life
-/// of a job.
+/// The struct must be a `Record` and `Eq`, and every field of a type that can be a key. The order
+/// of the fields is part of the hash and thereby of the format of state: it must not change in the
+/// life of a job.
 #[proc_macro_derive(Key, attributes(record))]
 pub fn derive_key(item: TokenStream) -> TokenStream {
     let item = parse_macro_input!(item as DeriveInput);
@@ -75,9 +76,9 @@ pub fn derive_key(item: TokenStream) -> TokenStream {
 
 /// Makes a struct the declaration of a keyed operator's states.
 ///
-/// Each field is a kind of state: `ValueState`, `ReducingState`, `ListState` or `MapState`. A struct
-/// `Visits` gets a `VisitsRow` of the same fields, through which user code reads and writes the
-/// states of the current key. The struct itself is never made.
+/// Each field is a kind of state: `ValueState`, `ReducingState`, `ListState` or `MapState`. A
+/// struct `Visits` gets a `VisitsRow` of the same fields, through which user code reads and writes
+/// the states of the current key. The struct itself is never made.
 ///
 /// ```
 /// # extern crate tidegate_engine as tidegate;

@@ -211,6 +211,9 @@ impl<'a> Parts<'a> {
                     <Self as #private::Record>::from_view(__view)
                 }
             }
+
+            #[automatically_derived]
+            impl #private::ListItem for #record {}
         }
     }
 

@@ -31,11 +31,6 @@ fn errors(expand: fn(&DeriveInput) -> Result<TokenStream>, source: &str) -> Vec<
     "`MapState`"
 )]
 #[case("struct Boxed { boxed: Box<u64> }", "use the type inside")]
-#[case("struct Time { at: std::time::SystemTime }", "use `Timestamp`")]
-#[case(
-    "struct Time { at: Duration }",
-    "use `u64`, with the unit in the field's name"
-)]
 #[case("struct Gap { gap: Option<Option<u64>> }", "use a single `Option`")]
 #[case("struct Deep { deep: Option<Vec<(u8, usize)>> }", "use `u64`")]
 #[case("struct One { one: (u64,) }", "a tuple in a record has 2 to 6 parts")]

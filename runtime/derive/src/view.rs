@@ -84,6 +84,9 @@ impl ViewType {
             ("Vec", Some(item)) if is(item, "u8") => Some(Self::borrowed(
                 quote_spanned!(span=> &'a [::core::primitive::u8]),
             )),
+            ("Vec", Some(item)) => Some(Self::borrowed(
+                quote_spanned!(span=> #private::ListView<'a, #item>),
+            )),
             ("Option", Some(value)) => {
                 let Self { tokens, borrows } = Self::of(value, private);
                 let tokens = quote_spanned!(span=> ::core::option::Option<#tokens>);

@@ -46,6 +46,8 @@ struct Everything {
     maybe_flag: Option<bool>,
     tuple: (String, Option<Word>, u16),
     r#type: i8,
+    words: Vec<Word>,
+    names: Option<Vec<String>>,
 }
 
 fn point() -> impl Strategy<Value = Point> {
@@ -80,8 +82,12 @@ fn everything() -> impl Strategy<Value = Everything> {
     let bytes = any::<(Vec<u8>, [u8; 16], Option<[u8; 3]>)>();
     let options = any::<(Option<String>, Option<bool>)>();
     let tuple = (any::<String>(), proptest::option::of(word()), any::<u16>());
-    (records, bytes, options, tuple, any::<i8>()).prop_map(
-        |(records, bytes, options, tuple, r#type)| Everything {
+    let lists = (
+        proptest::collection::vec(word(), 0..4),
+        proptest::option::of(proptest::collection::vec(any::<String>(), 0..4)),
+    );
+    (records, bytes, options, tuple, any::<i8>(), lists).prop_map(
+        |(records, bytes, options, tuple, r#type, lists)| Everything {
             point: records.0,
             nearest: records.1,
             word: records.2,
@@ -93,6 +99,8 @@ fn everything() -> impl Strategy<Value = Everything> {
             maybe_flag: options.1,
             tuple,
             r#type,
+            words: lists.0,
+            names: lists.1,
         },
     )
 }

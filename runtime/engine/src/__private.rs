@@ -6,7 +6,7 @@ pub use arrow_schema::{DataType, Field as ArrowField};
 
 pub use crate::key::Key;
 pub use crate::record::{
-    Field, FieldBuilder, Record, RecordBuilder, arrow_field, as_struct, struct_column, struct_part,
-    struct_type, struct_type_name,
+    Field, FieldBuilder, ListItem, ListView, Record, RecordBuilder, arrow_field, as_struct,
+    struct_column, struct_part, struct_type, struct_type_name,
 };
 pub use crate::state::{AnyColumn, Column, State, StateColumns, StateKind, cell};

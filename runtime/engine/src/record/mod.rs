@@ -1,10 +1,11 @@
 //! How a Rust type becomes columns and a row of columns is read back without copying.
 //!
-//! A [`Record`] is what a stream carries: one or more columns. A [`Field`] is what one column holds.
-//! User code sees borrowed [views](Record::View) of rows and pushes views into builders; nothing is
-//! allocated for a record that the user does not allocate.
+//! A [`Record`] is what a stream carries: one or more columns. A [`Field`] is what one column
+//! holds. User code sees borrowed [views](Record::View) of rows and pushes views into builders;
+//! nothing is allocated for a record that the user does not allocate.
 
 mod fixed_bytes;
+mod list;
 mod optional;
 mod output;
 mod primitive;
@@ -15,6 +16,7 @@ mod text;
 mod timestamp;
 mod tuple;
 
+pub use list::{ListItem, ListIter, ListView};
 pub use output::Output;
 #[doc(hidden)]
 pub use structure::{
@@ -55,8 +57,8 @@ pub trait Field: Clone + Default + Send + Sync + 'static {
     /// The name in state schemas: stable for ever.
     fn type_name() -> String;
 
-    /// Downcasts a column whose nulls are seen to elsewhere, so that a row hidden by one may read as
-    /// any value; `None` where it has another type.
+    /// Downcasts a column whose nulls are seen to elsewhere, so that a row hidden by one may read
+    /// as any value; `None` where it has another type.
     fn values(array: &ArrayRef) -> Option<Self::Column>;
 
     /// Downcasts a column; `None` where it has another type, or nulls that the type cannot hold.
@@ -119,7 +121,8 @@ pub trait Record: Clone + Send + Sync + 'static {
     /// The columns' names and types.
     fn fields() -> Vec<arrow_schema::Field>;
 
-    /// Downcasts columns given in the order of [`Record::fields`]; `None` where one has another type.
+    /// Downcasts columns given in the order of [`Record::fields`]; `None` where one has another
+    /// type.
     fn columns(arrays: &[ArrayRef]) -> Option<Self::Columns>;
 
     /// Reads a row.

@@ -7,7 +7,7 @@ use arrow_schema::DataType;
 use super::structure::{
     arrow_field, as_struct, struct_column, struct_part, struct_type, struct_type_name,
 };
-use super::{Field, FieldBuilder, Record, RecordBuilder};
+use super::{Field, FieldBuilder, ListItem, Record, RecordBuilder};
 
 macro_rules! tuples {
     ($($count:literal: $($part:ident $index:tt $name:literal),+;)*) => {$(
@@ -44,6 +44,8 @@ macro_rules! tuples {
                 ($($part::from_view(view.$index),)+)
             }
         }
+
+        impl<$($part: Field),+> ListItem for ($($part,)+) {}
 
         impl<$($part: Field),+> FieldBuilder<($($part,)+)> for ($($part::Builder,)+) {
             fn reserve(&mut self, additional: usize) {
