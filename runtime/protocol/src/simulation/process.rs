@@ -318,8 +318,9 @@ impl World {
             } => self.oracle.check_stop(&self.store, *savepoint),
             JobOutcome::Stopped { savepoint: None } | JobOutcome::Fenced { .. } => Ok(()),
             JobOutcome::Failed { reason } => {
+                // A process may give up a log that is slow or moves on all the time; that the job
+                // itself does not is what the bound on the whole run shows.
                 let is_expected = reason.contains("could not be asked")
-                    && !reason.contains("not there")
                     || reason.contains("no worker dropped its tasks");
                 if is_expected {
                     Ok(())
