@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::metrics::OperatorMetrics;
-use crate::record::{Output, Record};
+use crate::record::{Output, Record, Rows};
 
 /// A part of a source's input that is read on its own: a byte range of a file, a partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -66,13 +66,14 @@ pub trait Source: Send + Sync + 'static {
     /// Reads the splits of one subtask.
     type Reader: SourceReader<Item = Self::Item>;
 
-    /// Finds the splits there are now. Runs on the I/O runtime at the start of each attempt; blocking
-    /// is allowed. Splits known from a checkpoint keep their position; those no longer found must
-    /// still be readable, or the reader fails with a clear error.
+    /// Finds the splits there are now that are not among those known from a checkpoint. Runs on the I/O
+    /// runtime at the start of each attempt; blocking is allowed. Known splits keep their positions, so
+    /// what they cover must not be found again under another id, or it would be read twice.
     ///
     /// # Errors
-    /// What the user named does not exist or cannot be listed.
-    fn discover(&self) -> Result<Vec<Split>>;
+    /// What the user named does not exist or cannot be listed, or a known split that is not read to
+    /// its end can no longer be read as it was.
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>>;
 
     /// Makes the reader of one subtask, given its splits in the order in which to read them. Ended
     /// splits are among them, since they are part of the state.
@@ -143,6 +144,11 @@ impl<R: Record> SourceOutput<R> {
         self.ended_splits.push(index);
     }
 
+    /// Ends the chunk being filled: for records so large that a full one would be too much at once.
+    pub fn cut(&mut self) {
+        self.output.cut();
+    }
+
     /// Appends a record.
     #[inline]
     pub fn push(&mut self, view: R::View<'_>) {
@@ -158,6 +164,13 @@ impl<R: Record> SourceOutput<R> {
     /// Whether nothing was collected since the last chunk was cut.
     pub fn is_empty(&self) -> bool {
         self.output.len() == 0
+    }
+
+    /// Everything collected, as owned records: for tests of readers.
+    pub fn into_records(mut self) -> Vec<R> {
+        let chunks = self.output.take_all();
+        let rows = chunks.iter().filter_map(|chunk| Rows::<R>::of(&chunk.batch));
+        rows.flat_map(|rows| rows.iter().map(R::from_view).collect::<Vec<_>>()).collect()
     }
 
     /// The collector itself, for the task that drives the reader.

@@ -63,7 +63,7 @@ pub(crate) struct Node {
 
 /// A source of any record type.
 pub(crate) trait AnySource: Send + Sync {
-    fn discover(&self) -> Result<Vec<Split>>;
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>>;
     fn head(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<Box<dyn SourceHead>>;
     fn replay(&self) -> Replay;
 }

@@ -206,7 +206,7 @@ impl<K: StateKind> AnyColumn for Column<K> {
             + self
                 .blocks
                 .iter()
-                .map(|block| block.values.values().len() * size_of::<K::Stored>())
+                .map(|block| size_of_val(block.values.values()))
                 .sum::<usize>()
     }
 

@@ -364,6 +364,12 @@ impl<K: Key + Ord, V: Field> StateKind for MapState<K, V> {
     }
 
     fn data_type() -> DataType {
+        const {
+            assert!(
+                !K::IS_NULLABLE,
+                "the key of a map's entry is always there: use no Option"
+            )
+        };
         DataType::Map(Self::entries_field(), true)
     }
 

@@ -417,7 +417,7 @@ impl<K: Key, S: State> KeyTable<K, S> {
         let keys: usize = self
             .keys
             .iter()
-            .map(|block| block.keys.values().len() * size_of::<K>() + size_of::<Bits>())
+            .map(|block| size_of_val(block.keys.values()) + size_of::<Bits>())
             .sum();
         let columns: usize = self
             .columns

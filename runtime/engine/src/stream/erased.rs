@@ -16,8 +16,8 @@ use crate::source::{
 pub(super) struct ErasedSource<S>(pub(super) S);
 
 impl<S: Source> AnySource for ErasedSource<S> {
-    fn discover(&self) -> Result<Vec<Split>> {
-        self.0.discover()
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
+        self.0.discover(known)
     }
 
     fn head(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<Box<dyn SourceHead>> {

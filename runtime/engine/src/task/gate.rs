@@ -262,8 +262,8 @@ mod tests {
         senders[0].try_send(barrier(1)).unwrap();
         assert!(gate.try_next().is_none());
         senders[1].try_send(barrier(2)).unwrap();
-        senders[0].try_send(barrier(2)).unwrap();
         assert!(gate.try_next().is_none());
+        senders[0].try_send(barrier(2)).unwrap();
         match gate.try_next() {
             Some(Element::Barrier(barrier)) => assert_eq!(barrier.checkpoint.get(), 2),
             other => panic!("{other:?}"),

@@ -147,7 +147,8 @@ impl Office {
                 Vec::new()
             } else {
                 let source = Arc::clone(source);
-                let discovery = tokio::task::spawn_blocking(move || source.discover());
+                let known = known.clone();
+                let discovery = tokio::task::spawn_blocking(move || source.discover(&known));
                 discovery
                     .await
                     .map_err(|error| failed(error.into()))?
