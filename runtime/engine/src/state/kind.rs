@@ -35,6 +35,9 @@ pub trait StateKind: Sized + 'static {
     fn type_name() -> String;
     /// The Arrow type of its column.
     fn data_type() -> DataType;
+    /// Compares the parts of two values that lie in their blocks; any answer will do for values that
+    /// are shared.
+    fn looks_alike(stored: &Self::Stored, other: &Self::Stored) -> bool;
     /// A row's cell.
     fn cell(column: &mut Column<Self>, row: Row) -> Self::Cell<'_>;
     /// Appends a row to a snapshot.
@@ -119,6 +122,11 @@ impl<V: Field> StateKind for ValueState<V> {
             )
         };
         V::data_type()
+    }
+
+    #[inline]
+    fn looks_alike(stored: &V, other: &V) -> bool {
+        stored.as_view() == other.as_view()
     }
 
     #[inline]
@@ -219,6 +227,11 @@ impl<R: Reduce> StateKind for ReducingState<R> {
     }
 
     #[inline]
+    fn looks_alike(stored: &R::Value, other: &R::Value) -> bool {
+        stored.as_view() == other.as_view()
+    }
+
+    #[inline]
     fn cell(column: &mut Column<Self>, row: Row) -> ReducingCell<'_, R> {
         ReducingCell::new(column, row)
     }
@@ -285,6 +298,10 @@ impl<V: Field> StateKind for ListState<V> {
 
     fn data_type() -> DataType {
         DataType::List(Self::item_field())
+    }
+
+    fn looks_alike(stored: &Self::Stored, other: &Self::Stored) -> bool {
+        Arc::ptr_eq(stored, other)
     }
 
     fn cell(column: &mut Column<Self>, row: Row) -> ListCell<'_, V> {
@@ -371,6 +388,10 @@ impl<K: Key + Ord, V: Field> StateKind for MapState<K, V> {
             )
         };
         DataType::Map(Self::entries_field(), true)
+    }
+
+    fn looks_alike(stored: &Self::Stored, other: &Self::Stored) -> bool {
+        Arc::ptr_eq(stored, other)
     }
 
     fn cell(column: &mut Column<Self>, row: Row) -> MapCell<'_, K, V> {
