@@ -23,7 +23,7 @@ pub use graph::{GraphError, JobGraph, NodeDescription};
 pub use key::Key;
 pub use metrics::{Count, OperatorMetrics};
 pub use operator::{KeyedContext, KeyedProcess, WatermarkStrategy};
-pub use record::{Field, FieldBuilder, Output, Record, RecordBuilder, Rows, Timestamp};
+pub use record::{Field, FieldBuilder, ListView, Output, Record, RecordBuilder, Rows, Timestamp};
 pub use sink::{Sink, SinkContext, SinkWriter};
 pub use source::{
     ReadStatus, Replay, Source, SourceContext, SourceOutput, SourceReader, Split, SplitState,

@@ -169,8 +169,11 @@ impl<R: Record> SourceOutput<R> {
     /// Everything collected, as owned records: for tests of readers.
     pub fn into_records(mut self) -> Vec<R> {
         let chunks = self.output.take_all();
-        let rows = chunks.iter().filter_map(|chunk| Rows::<R>::of(&chunk.batch));
-        rows.flat_map(|rows| rows.iter().map(R::from_view).collect::<Vec<_>>()).collect()
+        let rows = chunks
+            .iter()
+            .filter_map(|chunk| Rows::<R>::of(&chunk.batch));
+        rows.flat_map(|rows| rows.iter().map(R::from_view).collect::<Vec<_>>())
+            .collect()
     }
 
     /// The collector itself, for the task that drives the reader.

@@ -20,6 +20,9 @@ use crate::operator::{OperatorContext, Progress, SnapshotTarget, SnapshotWork, T
 use crate::record::{Output, Record, Rows};
 use crate::state::{KeyTable, Keys, RestoredBatch, State, StateChain, TimerKind};
 
+/// Records whose keys are looked up at once: enough that the cache misses of different keys overlap, few
+/// enough that the lines they bring in are still in the second-level cache when they are used.
+const LOOKUP_ROWS: usize = 1024;
 /// Timers fired before their output is sent on.
 const TIMERS_A_STEP: usize = 1024;
 
@@ -79,12 +82,14 @@ pub(crate) struct Process<P: KeyedProcess, F> {
 struct ChunkKeys<'c, T: Record, F> {
     rows: &'c Rows<T>,
     selector: &'c F,
+    /// The first row of the part that is looked up.
+    start: usize,
 }
 
 impl<K: Key, T: Record, F: for<'a> KeySelector<'a, T, K>> Keys<K> for ChunkKeys<'_, T, F> {
     #[inline]
     fn key_at(&self, at: usize) -> K::View<'_> {
-        (self.selector)(self.rows.get(at))
+        (self.selector)(self.rows.get(self.start + at))
     }
 }
 
@@ -125,21 +130,29 @@ where
                 &computed
             }
         };
-        let keys = ChunkKeys {
-            rows: &rows,
-            selector: &*self.selector,
-        };
-        self.table.resolve(hashes, &keys, &mut self.rows);
-        let mut parts = self.table.parts();
         self.output.set_timestamp(None);
-        for (at, row) in self.rows.iter().enumerate() {
-            let timestamp = chunk.timestamps.as_ref().map(|timestamps| timestamps[at]);
-            if timestamp.is_some() {
-                self.output.set_timestamp(timestamp);
+        let mut start = 0;
+        while start < rows.len() {
+            let end = rows.len().min(start + LOOKUP_ROWS);
+            let keys = ChunkKeys {
+                rows: &rows,
+                selector: &*self.selector,
+                start,
+            };
+            self.table
+                .resolve(&hashes[start..end], &keys, &mut self.rows);
+            self.table.touch(&self.rows);
+            let mut parts = self.table.parts();
+            for (at, row) in (start..end).zip(&self.rows) {
+                let timestamp = chunk.timestamps.as_ref().map(|timestamps| timestamps[at]);
+                if timestamp.is_some() {
+                    self.output.set_timestamp(timestamp);
+                }
+                let mut context = parts.context(*row, timestamp, self.watermark);
+                self.function
+                    .process(rows.get(at), &mut context, &mut self.output)?;
             }
-            let mut context = parts.context(*row, timestamp, self.watermark);
-            self.function
-                .process(rows.get(at), &mut context, &mut self.output)?;
+            start = end;
         }
         Ok(())
     }

@@ -173,6 +173,14 @@ impl<K: Key, S: State> KeyTable<K, S> {
         &self.keys[block_of(row)].keys.values()[place_of(row)]
     }
 
+    /// Brings the states of some rows into the cache, all their misses at once.
+    pub(crate) fn touch(&self, rows: &[Row]) {
+        self.columns
+            .all()
+            .into_iter()
+            .for_each(|column| column.touch(rows));
+    }
+
     /// The table taken apart, so that user code can hold a key, its states and the timers at once.
     pub(crate) fn parts(&mut self) -> Parts<'_, K, S> {
         Parts {
