@@ -46,6 +46,7 @@ pub(crate) struct Api {
 
 impl Api {
     pub(crate) fn new(status: Arc<JobStatus>, commands: Commands, config: &JobConfig) -> Self {
+        let max_parallelism = status.view().max_parallelism;
         let checkpoint = &config.checkpoint;
         let interval_ms = checkpoint.interval_ms;
         // By then one was triggered, and has completed or failed.
@@ -59,7 +60,7 @@ impl Api {
             commands,
             event_streams: Arc::new(Semaphore::new(EVENT_STREAMS_MAX)),
             checkpoint_age_max_ms: age_max_ms,
-            max_parallelism: config.max_parallelism,
+            max_parallelism,
         }
     }
 }

@@ -42,7 +42,7 @@ const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 /// Runs a job until it is over, printing what happens. Signals stop it.
 ///
 /// For programs that bring their own configuration; most call [`crate::run`]. Without a listen
-/// address no job API is served.
+/// address no job API is served. The number of key groups is the graph's.
 ///
 /// # Errors
 /// The job could not start; nothing was changed.
@@ -110,13 +110,14 @@ async fn run(
     let stopping = tokio::spawn(signals.stop_job(commands, screen));
 
     let (worker_sender, worker_receiver) = mpsc::unbounded_channel();
-    let worker = start_worker(config, &graph, &prepared, worker_sender)?;
+    let worker = start_worker(&graph, &prepared, worker_sender)?;
     let coordinator = Coordinator::new(
         coordinator_config(config, prepared.start_from)?,
         graph.plan(),
     );
     let folder = prepared.folder;
-    let driver = Driver::new(coordinator, worker, config.max_parallelism, folder, status);
+    let slot_count = graph.plan().max_parallelism.get();
+    let driver = Driver::new(coordinator, worker, slot_count, folder, status);
     let inputs = Inputs {
         worker: worker_receiver,
         commands: command_receiver,
@@ -139,14 +140,13 @@ async fn listen(address: &str) -> Result<TcpListener, StartError> {
 }
 
 fn start_worker(
-    config: &JobConfig,
     graph: &Arc<JobGraph>,
     prepared: &Prepared,
     events: mpsc::UnboundedSender<FromWorker>,
 ) -> Result<Worker, StartError> {
     let worker_config = WorkerConfig {
         // As many as a rescale may ask for; threads are started as they are needed.
-        slot_count: config.max_parallelism,
+        slot_count: graph.plan().max_parallelism.get(),
         io: Handle::current(),
         folder: Some(Arc::clone(&prepared.folder)),
     };
@@ -232,7 +232,7 @@ fn job_view(config: &JobConfig, graph: &JobGraph, prepared: &Prepared) -> JobVie
         folder: prepared.folder.url().to_string(),
         phase: PhaseView::new(Phase::Starting, 0),
         parallelism: config.parallelism,
-        max_parallelism: config.max_parallelism,
+        max_parallelism: graph.plan().max_parallelism.get(),
         started_ms: system_ms(),
         last_failure: None,
         last_checkpoint: None,

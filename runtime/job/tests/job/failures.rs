@@ -1,0 +1,91 @@
+//! User code that panics or fails.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{TestJob, end, named};
+
+#[test]
+fn a_panic_restarts_the_job_in_the_same_process_and_the_result_is_exact() {
+    let mut job = TestJob::new();
+    job.plan.pause_us = 200;
+    job.plan.panic_once_at = Some((19_000, job.path("panicked")));
+    let (code, events) = job.run();
+    assert_eq!(code, 0, "{events:#?}");
+    let failures = named(&events, "attemptFailed");
+    assert_eq!(failures.len(), 1);
+    assert_eq!(failures[0]["failure"]["operator"], "count");
+    let message = failures[0]["failure"]["message"].as_str().unwrap();
+    assert!(
+        message.contains("number 19000 came for the first time"),
+        "{message}"
+    );
+    let restored = named(&events, "phaseChanged");
+    let is_restored = |event: &&&Value| event["phase"] == "Restoring";
+    let restored: Vec<_> = restored.iter().filter(is_restored).collect();
+    assert_eq!(restored.len(), 2, "{events:#?}");
+    assert!(
+        restored[1]["restoredCheckpoint"].is_u64(),
+        "it went on from a checkpoint"
+    );
+    job.assert_exact();
+}
+
+#[test]
+fn a_job_that_cannot_live_ends_with_the_operator_and_its_message() {
+    let mut job = TestJob::new();
+    job.plan.fail_at = Some(100);
+    let (code, events) = job.run();
+    assert_eq!(code, 1, "{events:#?}");
+    assert_eq!(
+        named(&events, "attemptFailed").len(),
+        4,
+        "the first try and three more"
+    );
+    let reason = end(&events)["reason"].as_str().unwrap();
+    assert!(reason.contains("count"), "{reason}");
+    assert!(reason.contains("number 100 is not wanted"), "{reason}");
+}
+
+#[test]
+fn state_that_does_not_fit_is_refused_with_the_operator_and_stays() {
+    let mut job = TestJob::new();
+    job.plan.pause_us = 500;
+    let mut process = job.start();
+    process.wait_for_checkpoint();
+    process.kill();
+
+    job.plan.keeps_text = true;
+    let (code, events) = job.run();
+    assert_eq!(code, 1, "{events:#?}");
+    let reason = end(&events)["reason"].as_str().unwrap();
+    assert!(reason.contains("count"), "{reason}");
+
+    job.plan.keeps_text = false;
+    assert_eq!(job.run().0, 0);
+    job.assert_exact();
+}
+
+#[test]
+fn a_checkpoint_that_is_not_there_is_told_with_those_that_are() {
+    let mut job = TestJob::new();
+    assert_eq!(job.run().0, 0);
+    let folder = job.path("state").join("default/numbers");
+    job.config["startFrom"] = json!({"kind": "Checkpoint", "folder": folder, "checkpointId": 999});
+    let (code, _, stderr) = job.start().wait_with_stderr();
+    assert_eq!(code, 2, "{stderr}");
+    assert!(stderr.contains("checkpoint 999"), "{stderr}");
+    assert!(stderr.contains("retained are"), "{stderr}");
+}
+
+#[test]
+fn a_store_that_cannot_be_written_is_told_with_its_path() {
+    let mut job = TestJob::new();
+    let file = job.path("file");
+    fs::write(&file, "").unwrap();
+    job.config["storage"]["url"] = json!(file.join("state"));
+    let (code, _, stderr) = job.start().wait_with_stderr();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("file/state"), "{stderr}");
+}

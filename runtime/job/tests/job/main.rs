@@ -1,0 +1,16 @@
+//! Whole job processes: started, killed, stopped, fenced, asked and read, as users do it.
+//!
+//! Each test starts this very binary again as the job's process ([`program`]), so that a kill is a
+//! real one.
+
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod api;
+mod failures;
+mod fences;
+mod kills;
+mod numbers;
+mod program;
+mod stops;
+mod support;
+mod written;

@@ -1,0 +1,135 @@
+//! The job's process: counts numbers by their last digits, and can be told to fail.
+
+use std::env;
+use std::path::PathBuf;
+use std::process;
+use std::time::Duration;
+
+use tidegate::job_config::{JOB_CONFIG_ENV, JobConfig};
+use tidegate::prelude::*;
+use tidegate::{Exit, JobGraph};
+use tidegate_protocol::MaxParallelism;
+
+use crate::numbers::Numbers;
+use crate::written::Written;
+
+/// The variable with [`Plan`], by which a test tells the process what to do.
+pub(crate) const PLAN_ENV: &str = "TIDEGATE_TEST_PLAN";
+
+/// What a process does besides counting.
+#[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Plan {
+    pub(crate) output: PathBuf,
+    pub(crate) count: u64,
+    pub(crate) pause_us: u64,
+    /// Panics at this number unless the marker file is there; makes it first.
+    pub(crate) panic_once_at: Option<(u64, PathBuf)>,
+    /// Returns an error at this number, always.
+    pub(crate) fail_at: Option<u64>,
+    /// Keeps text instead of a number.
+    pub(crate) keeps_text: bool,
+}
+
+pub(crate) const KEY_COUNT: u64 = 100;
+
+#[derive(Clone)]
+struct Count(Plan);
+
+impl KeyedProcess for Count {
+    type Key = u64;
+    type Input = u64;
+    type Output = String;
+    type State = ValueState<u64>;
+
+    fn process(
+        &mut self,
+        number: u64,
+        context: &mut KeyedContext<'_, u64, ValueState<u64>>,
+        _: &mut Output<String>,
+    ) -> Result<()> {
+        if self.0.fail_at == Some(number) {
+            return Err(format!("number {number} is not wanted").into());
+        }
+        if let Some((at, marker)) = &self.0.panic_once_at
+            && *at == number
+            && !marker.exists()
+        {
+            std::fs::write(marker, "")?;
+            panic!("number {number} came for the first time");
+        }
+        context.state.update(|count| *count += 1);
+        context.set_end_of_input_timer();
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        _: i64,
+        context: &mut KeyedContext<'_, u64, ValueState<u64>>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        let line = format!("{} {}\n", context.key(), context.state.get_or_default());
+        output.push(&line);
+        Ok(())
+    }
+}
+
+/// The same operator with another state.
+#[derive(Clone)]
+struct Remember;
+
+impl KeyedProcess for Remember {
+    type Key = u64;
+    type Input = u64;
+    type Output = String;
+    type State = ValueState<String>;
+
+    fn process(
+        &mut self,
+        number: u64,
+        context: &mut KeyedContext<'_, u64, ValueState<String>>,
+        _: &mut Output<String>,
+    ) -> Result<()> {
+        context.state.set(number.to_string());
+        Ok(())
+    }
+}
+
+fn graph(max_parallelism: u32, plan: Plan) -> JobGraph {
+    let mut pipeline = Pipeline::new();
+    pipeline.set_max_parallelism(MaxParallelism::new(max_parallelism).unwrap());
+    let source = Numbers {
+        count: plan.count,
+        split_count: 7,
+        pause: Duration::from_micros(plan.pause_us),
+    };
+    let sink = Written {
+        folder: plan.output.clone(),
+    };
+    let keyed = pipeline
+        .source("numbers", source)
+        .key_by::<u64>(|number: u64| number % KEY_COUNT);
+    if plan.keeps_text {
+        keyed.process("count", Remember).sink("written", sink);
+    } else {
+        keyed.process("count", Count(plan)).sink("written", sink);
+    }
+    pipeline.build().unwrap()
+}
+
+/// No test, but the job's process itself, which tests start.
+#[test]
+#[ignore = "started by other tests"]
+fn job_process() {
+    let config = std::fs::read_to_string(env::var(JOB_CONFIG_ENV).unwrap()).unwrap();
+    let config = JobConfig::from_json(&config).unwrap();
+    let plan = serde_json::from_str(&env::var(PLAN_ENV).unwrap()).unwrap();
+    let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
+        Ok(outcome) => Exit::of_outcome(&outcome),
+        Err(error) => {
+            eprintln!("error: {}", tidegate::describe(&error));
+            Exit::of_error(&error)
+        }
+    };
+    process::exit(code as i32);
+}

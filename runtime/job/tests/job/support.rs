@@ -1,0 +1,238 @@
+//! Jobs as tests start them: a folder of their own, settings, and the lines that they print.
+
+use std::env;
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tidegate::job_config::JOB_CONFIG_ENV;
+
+use crate::program::{KEY_COUNT, PLAN_ENV, Plan};
+use crate::written::committed;
+
+/// The longest that anything here may take.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
+
+/// A job that a test starts, again and again.
+pub(crate) struct TestJob {
+    folder: TempDir,
+    /// Written to the settings file at each start.
+    pub(crate) config: Value,
+    pub(crate) plan: Plan,
+}
+
+/// A running process of a job, killed when dropped.
+pub(crate) struct Process {
+    child: Child,
+    events: Receiver<Value>,
+    seen: Vec<Value>,
+    stderr: Option<JoinHandle<String>>,
+}
+
+impl TestJob {
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let config = json!({
+            "version": 1, "namespace": "default", "name": "numbers",
+            "parallelism": 2, "maxParallelism": 16,
+            "checkpoint": {
+                "intervalMs": 20, "timeoutMs": 60000, "mode": "Aligned", "retainedCount": 2,
+            },
+            "storage": {"url": folder.path().join("state")},
+            "startFrom": {"kind": "Latest"},
+            "restart": {
+                "initialDelayMs": 10, "maxDelayMs": 100, "attempts": 3, "resetAfterMs": 60000,
+            },
+            "logLevel": "Warn",
+            "output": {"format": "Json", "isTerminal": false},
+        });
+        let plan = Plan {
+            output: folder.path().join("output"),
+            count: 20_000,
+            pause_us: 0,
+            panic_once_at: None,
+            fail_at: None,
+            keeps_text: false,
+        };
+        Self {
+            folder,
+            config,
+            plan,
+        }
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn start(&self) -> Process {
+        let config = self.path("job.json");
+        fs::write(&config, self.config.to_string()).unwrap();
+        let mut command = Command::new(env::current_exe().unwrap());
+        command.args([
+            "--exact",
+            "program::job_process",
+            "--ignored",
+            "--nocapture",
+        ]);
+        command.env(JOB_CONFIG_ENV, &config);
+        command.env(PLAN_ENV, serde_json::to_string(&self.plan).unwrap());
+        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().unwrap();
+        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let (sender, events) = mpsc::channel();
+        thread::spawn(move || {
+            for line in stdout.lines().map_while(Result::ok) {
+                // The test harness prints lines of its own.
+                if let Ok(event @ Value::Object(_)) = serde_json::from_str(&line) {
+                    let _ = sender.send(event);
+                }
+            }
+        });
+        let mut stderr = child.stderr.take().unwrap();
+        let stderr = thread::spawn(move || {
+            let mut text = String::new();
+            let _ = stderr.read_to_string(&mut text);
+            text
+        });
+        Process {
+            child,
+            events,
+            seen: Vec::new(),
+            stderr: Some(stderr),
+        }
+    }
+
+    /// Starts it and waits for its end.
+    pub(crate) fn run(&self) -> (i32, Vec<Value>) {
+        self.start().wait()
+    }
+
+    /// What must be committed in the end: each key, as often as it was read.
+    pub(crate) fn expected(&self) -> Vec<String> {
+        let count = |key| {
+            (0..self.plan.count)
+                .filter(|number| number % KEY_COUNT == key)
+                .count()
+        };
+        let mut lines: Vec<_> = (0..KEY_COUNT)
+            .map(|key| format!("{key} {}", count(key)))
+            .collect();
+        lines.sort();
+        lines
+    }
+
+    pub(crate) fn assert_exact(&self) {
+        assert_eq!(committed(&self.plan.output), self.expected());
+    }
+}
+
+impl Process {
+    /// Waits for an event of this name for which the condition holds.
+    pub(crate) fn wait_for(&mut self, name: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match self.events.recv_timeout(left) {
+                Ok(event) => {
+                    self.seen.push(event.clone());
+                    if event["event"] == name && condition(&event) {
+                        return event;
+                    }
+                }
+                Err(error) => {
+                    let _ = self.child.kill();
+                    let stderr = self.stderr.take().unwrap().join().unwrap();
+                    panic!("no {name} ({error}); events: {:#?}\n{stderr}", self.seen);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn wait_for_checkpoint(&mut self) -> u64 {
+        let event = self.wait_for("checkpointCompleted", |_| true);
+        event["checkpoint"]["id"].as_u64().unwrap()
+    }
+
+    /// The address of its job API.
+    pub(crate) fn address(&mut self) -> String {
+        let started = self.wait_for("started", |_| true);
+        started["address"].as_str().unwrap().to_owned()
+    }
+
+    pub(crate) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    pub(crate) fn signal(&self, name: &str) {
+        let id = self.child.id().to_string();
+        let status = Command::new("kill")
+            .args(["-s", name, &id])
+            .status()
+            .unwrap();
+        assert!(status.success());
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for its end: the exit code, and every event that it told.
+    pub(crate) fn wait(mut self) -> (i32, Vec<Value>) {
+        let (code, events, _) = self.wait_with_stderr();
+        (code, events)
+    }
+
+    pub(crate) fn wait_with_stderr(&mut self) -> (i32, Vec<Value>, String) {
+        let deadline = Instant::now() + LIMIT;
+        let status = loop {
+            match self.child.try_wait().unwrap() {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    let _ = self.child.kill();
+                    let stderr = self.stderr.take().unwrap().join().unwrap();
+                    self.seen.extend(self.events.iter());
+                    panic!("it does not end; events: {:#?}\n{stderr}", self.seen);
+                }
+                None => thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        self.seen.extend(self.events.iter());
+        let stderr = self.stderr.take().unwrap().join().unwrap();
+        (
+            status.code().unwrap_or(-1),
+            std::mem::take(&mut self.seen),
+            stderr,
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It has ended already in most tests.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Every event of this name.
+pub(crate) fn named<'a>(events: &'a [Value], name: &str) -> Vec<&'a Value> {
+    events
+        .iter()
+        .filter(|event| event["event"] == name)
+        .collect()
+}
+
+/// The event that ends a job.
+pub(crate) fn end(events: &[Value]) -> &Value {
+    let ended = named(events, "ended");
+    assert_eq!(ended.len(), 1, "{events:#?}");
+    ended[0]
+}
