@@ -26,9 +26,10 @@ use syn::{DeriveInput, parse_macro_input};
 /// Makes a struct with named fields a record: what a stream carries, and what a column can hold.
 ///
 /// A struct `Word` gets a `WordView` of the same fields, as borrowed from columns or from a `Word`:
-/// `&str` for `String`, `&[u8]` for `Vec<u8>`, numbers as they are. `WordView` has a lifetime
-/// parameter unless all fields are numbers, booleans, timestamps, and options or tuples of those.
-/// It is `Copy`, `Debug` and `PartialEq`, and converts from `&Word` and into `Word`.
+/// `&str` for `String`, `&[u8]` for `Vec<u8>`, a `ListView` for another `Vec`, the view of another
+/// record, numbers as they are. `WordView` has a lifetime parameter unless all fields are numbers,
+/// booleans, timestamps, and options or tuples of those. It is `Copy`, `Debug` and `PartialEq`,
+/// converts from `&Word` and into `Word`, and its fields are as visible as those of `Word`.
 ///
 /// Every field must be of a column type (`tidegate::Field`), and the struct be `Clone` and
 /// `Default` (the default fills the place under a null).
