@@ -12,6 +12,7 @@
 //! ```
 
 mod action;
+mod assembly;
 mod budget;
 mod checkpoint;
 mod command;

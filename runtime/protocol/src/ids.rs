@@ -60,9 +60,9 @@ macro_rules! counted_id {
                 self.0
             }
 
-            /// The one that follows.
+            /// The one that follows; the greatest follows itself.
             pub const fn next(self) -> Self {
-                Self(self.0 + 1)
+                Self(self.0.saturating_add(1))
             }
         }
 

@@ -103,7 +103,10 @@ pub struct OperatorSnapshot {
     pub operator: OperatorId,
     /// The key groups it owned; empty for operators without keys.
     pub key_groups: KeyGroupRange,
-    /// The whole chain of files, those of earlier checkpoints included, in order.
+    /// The whole chain of files, those of earlier checkpoints included, in order. Each lies in
+    /// this checkpoint's own folder ([`StateFile::checkpoint_folder`]) or is named by the
+    /// checkpoint that the barrier called the last to complete; a snapshot with any other file
+    /// fails its checkpoint.
     pub files: Vec<StateFile>,
     /// Operator state.
     pub items: Vec<Value>,
@@ -115,7 +118,7 @@ pub struct OperatorSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct SubtaskSnapshot {
-    /// One for each operator of the chain that keeps something.
+    /// One for each operator of the chain that is not stateless, should it keep nothing just now.
     pub operators: Vec<OperatorSnapshot>,
     /// Bytes written for this checkpoint alone.
     pub written_bytes: u64,
@@ -160,7 +163,8 @@ pub enum FromWorker {
         /// The subtask.
         subtask: SubtaskId,
     },
-    /// Every sink of this worker has committed what this checkpoint held.
+    /// Every sink of this worker has committed what this checkpoint held. The coordinator waits for
+    /// it after the job's last checkpoint.
     Committed {
         /// The attempt.
         attempt: Attempt,

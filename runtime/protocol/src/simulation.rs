@@ -19,6 +19,7 @@ mod log_calls;
 mod oracle;
 mod process;
 mod random;
+mod snapshot;
 mod store;
 mod task;
 mod tests;

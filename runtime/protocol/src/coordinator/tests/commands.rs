@@ -1,0 +1,261 @@
+//! What ends a job, and what people ask for.
+
+use std::collections::BTreeMap;
+
+use super::script::*;
+use crate::*;
+
+#[test]
+fn the_end_of_all_input_leads_to_a_final_checkpoint_its_commit_and_the_end() {
+    let mut script = Script::running();
+    script.end_all();
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    assert!(script.newest().manifest().unwrap().is_final);
+    assert!(
+        !script
+            .actions
+            .iter()
+            .any(|action| matches!(action, Action::Finish(_)))
+    );
+    script.commit(checkpoint);
+    assert_eq!(
+        script.outcome(),
+        JobOutcome::Finished {
+            checkpoint: Some(checkpoint)
+        }
+    );
+}
+
+#[test]
+fn a_job_that_was_final_ends_without_another_checkpoint() {
+    let mut script = Script::running();
+    script.end_all();
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    let mut script = Script::started(config(), script.log);
+    assert!(script.deployment().is_final);
+    script.runs(1);
+    script.end_all();
+    assert_eq!(
+        script.outcome(),
+        JobOutcome::Finished {
+            checkpoint: Some(checkpoint)
+        }
+    );
+    let triggers = |action: &Action| {
+        matches!(
+            action,
+            Action::Send {
+                message: ToWorker::TriggerCheckpoint { .. },
+                ..
+            }
+        )
+    };
+    assert!(!script.actions.iter().any(triggers));
+}
+
+#[test]
+fn a_stop_takes_a_last_savepoint_and_waits_for_its_commit() {
+    let mut script = Script::running();
+    script.command(Command::Stop {
+        request: 7,
+        is_immediate: false,
+    });
+    let (savepoint, kind, is_last) = script.triggered();
+    assert_eq!((kind, is_last), (CheckpointKind::Savepoint, true));
+    script.acknowledge(savepoint);
+    script.commit(savepoint);
+    assert_eq!(
+        script.outcome(),
+        JobOutcome::Stopped {
+            savepoint: Some(savepoint)
+        }
+    );
+    assert_eq!(script.done(7), Ok(Some(savepoint)));
+}
+
+#[test]
+fn a_stop_whose_commit_was_lost_commits_by_restoring_and_stops_then() {
+    let mut script = Script::running();
+    script.command(Command::Stop {
+        request: 7,
+        is_immediate: false,
+    });
+    let (savepoint, ..) = script.triggered();
+    script.acknowledge(savepoint);
+    script.fail(false);
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    script.pass(script.now_ms + 1_000);
+    script.runs(1);
+    assert_eq!(
+        script.outcome(),
+        JobOutcome::Stopped {
+            savepoint: Some(savepoint)
+        }
+    );
+}
+
+#[test]
+fn an_immediate_stop_takes_no_savepoint() {
+    let mut script = Script::running();
+    script.command(Command::Stop {
+        request: 7,
+        is_immediate: true,
+    });
+    assert_eq!(script.outcome(), JobOutcome::Stopped { savepoint: None });
+}
+
+#[test]
+fn a_rescale_checkpoints_and_goes_on_at_the_new_parallelism() {
+    let mut script = Script::running();
+    let parallelism = Parallelism::new(3).unwrap();
+    script.command(Command::Rescale {
+        request: 5,
+        parallelism,
+    });
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    script.runs(1);
+    assert_eq!(script.deployment().parallelism, parallelism);
+    assert_eq!(script.deployment().restored, Some(checkpoint));
+    assert_eq!(script.done(5), Ok(Some(checkpoint)));
+}
+
+#[test]
+fn a_rescale_beyond_the_slots_is_refused_and_the_job_runs_on() {
+    let mut script = Script::running();
+    let parallelism = Parallelism::new(5).unwrap();
+    script.command(Command::Rescale {
+        request: 5,
+        parallelism,
+    });
+    assert!(script.done(5).unwrap_err().contains("there are 4"));
+    let parallelism = Parallelism::new(9).unwrap();
+    script.command(Command::Rescale {
+        request: 6,
+        parallelism,
+    });
+    assert!(script.done(6).unwrap_err().contains("max parallelism 8"));
+    script.checkpoint();
+}
+
+#[test]
+fn a_savepoint_stays_until_it_is_released() {
+    let mut script = Script::running();
+    script.command(Command::Savepoint { request: 1 });
+    let (savepoint, kind, _) = script.triggered();
+    assert_eq!(kind, CheckpointKind::Savepoint);
+    script.acknowledge(savepoint);
+    assert_eq!(script.done(1), Ok(Some(savepoint)));
+    script.command(Command::Release {
+        request: 2,
+        checkpoint: savepoint,
+    });
+    assert!(script.done(2).unwrap_err().contains("goes on from"));
+    for _ in 0..3 {
+        script.checkpoint();
+    }
+    assert_eq!(script.newest().retained.len(), 3);
+    script.command(Command::Release {
+        request: 3,
+        checkpoint: savepoint,
+    });
+    assert_eq!(script.done(3), Ok(Some(savepoint)));
+    assert!(matches!(script.newest().body, EntryBody::Release { .. }));
+    assert_eq!(script.newest().retained.len(), 2);
+    script.command(Command::Release {
+        request: 4,
+        checkpoint: checkpoint_id(99),
+    });
+    assert!(script.done(4).unwrap_err().contains("not retained"));
+    script.checkpoint();
+}
+
+#[test]
+fn the_end_waits_for_a_collection_but_not_for_ever() {
+    let mut script = Script::running();
+    script.holds_collections = true;
+    script.checkpoint();
+    script.end_all();
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    script.commit(checkpoint);
+    let is_end = |action: &Action| matches!(action, Action::Finish(_));
+    assert!(!script.actions.iter().any(is_end));
+    script.pass(script.now_ms + 10_000);
+    let checkpoint = Some(checkpoint);
+    assert_eq!(script.outcome(), JobOutcome::Finished { checkpoint });
+}
+
+#[test]
+fn a_checkpoint_is_released_while_no_worker_runs() {
+    let mut script = Script::running();
+    let first = script.checkpoint();
+    script.checkpoint();
+    let mut tool = Script::new(config(), script.log);
+    tool.event(Event::Start);
+    tool.command(Command::Release {
+        request: 1,
+        checkpoint: first,
+    });
+    assert_eq!(tool.done(1), Ok(Some(first)));
+    tool.command(Command::Stop {
+        request: 2,
+        is_immediate: true,
+    });
+    assert_eq!(tool.outcome(), JobOutcome::Stopped { savepoint: None });
+    let script = Script::started(config(), tool.log);
+    assert_eq!(script.deployment().restored, Some(checkpoint_id(2)));
+    assert_eq!(script.newest().retained.len(), 1);
+}
+
+#[test]
+fn a_stop_whose_savepoint_fails_says_so_and_the_job_goes_on() {
+    let mut script = Script::running();
+    let checkpoint = script.checkpoint();
+    script.command(Command::Stop {
+        request: 3,
+        is_immediate: false,
+    });
+    script.pass(script.now_ms + TIMEOUT_MS);
+    let reason = script.done(3).unwrap_err();
+    assert!(reason.contains("goes on from its latest"), "{reason}");
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    assert_eq!(script.deployment().restored, Some(checkpoint));
+    script.runs(1);
+    script.checkpoint();
+}
+
+#[test]
+fn too_many_waiting_commands_are_refused() {
+    let mut script = Script::new(config(), BTreeMap::new());
+    for request in 0..65 {
+        script.command(Command::Savepoint { request });
+    }
+    let reason = script.done(64).unwrap_err();
+    assert!(reason.contains("64 savepoints wait"), "{reason}");
+}
+
+#[test]
+fn reconfiguring_takes_effect_at_once() {
+    let mut script = Script::running();
+    script.command(Command::Reconfigure {
+        checkpoint_interval_ms: None,
+        retained_checkpoints: 1,
+    });
+    script.pass(10 * INTERVAL_MS);
+    assert_eq!(script.log.len(), 1);
+    script.command(Command::Reconfigure {
+        checkpoint_interval_ms: Some(100),
+        retained_checkpoints: 1,
+    });
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    script.checkpoint();
+    assert_eq!(script.newest().retained.len(), 1);
+}
