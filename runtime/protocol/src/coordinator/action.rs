@@ -7,19 +7,19 @@ use crate::{Attempt, CheckpointId, CheckpointKind, Entry, LogNumber, ToWorker, W
 /// What must be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Action {
-    /// List the log's numbers; answer with [`Event::LogListed`].
+    /// List the log's numbers; answer with [`crate::Event::LogListed`].
     ListLog {
         /// Repeated in the answer.
         request: u64,
     },
-    /// Read one entry; answer with [`Event::EntryRead`].
+    /// Read one entry; answer with [`crate::Event::EntryRead`].
     ReadEntry {
         /// Repeated in the answer.
         request: u64,
         /// Which one.
         number: LogNumber,
     },
-    /// Create this entry only if its number is free; answer with [`Event::Appended`].
+    /// Create this entry only if its number is free; answer with [`crate::Event::Appended`].
     Append {
         /// Repeated in the answer.
         request: u64,
@@ -33,12 +33,12 @@ pub enum Action {
         /// What to tell it.
         message: ToWorker,
     },
-    /// Send [`Event::Tick`] at this time; replaces any earlier wish.
+    /// Send [`crate::Event::Tick`] at this time; replaces any earlier wish.
     SetTimer {
         /// Milliseconds on the clock that `handle` is given.
         at_ms: i64,
     },
-    /// Delete log entries, then state files; answer with [`Event::GarbageCollected`].
+    /// Delete log entries, then state files; answer with [`crate::Event::GarbageCollected`].
     CollectGarbage {
         /// Repeated in the answer.
         request: u64,

@@ -21,7 +21,7 @@ pub enum AppendOutcome {
 /// What a user or the process's signals ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
-    /// Take a savepoint. `request` names it in [`Action::CommandDone`].
+    /// Take a savepoint. `request` names it in [`crate::Action::CommandDone`].
     Savepoint {
         /// Chosen by the driver.
         request: u64,
@@ -61,7 +61,7 @@ pub enum Command {
 pub enum Event {
     /// Begin. Sent once, first.
     Start,
-    /// Time passed; sent at or after the time that [`Action::SetTimer`] asked for.
+    /// Time passed; sent at or after the time that [`crate::Action::SetTimer`] asked for.
     Tick,
     /// A worker can take subtasks. In a job of one process: worker 1, right after `Start`.
     WorkerJoined {
@@ -84,28 +84,28 @@ pub enum Event {
         /// What it says.
         message: FromWorker,
     },
-    /// Answers [`Action::ListLog`].
+    /// Answers [`crate::Action::ListLog`].
     LogListed {
         /// The action's number.
         request: u64,
         /// Every entry's number, ascending; or why the store could not be asked.
         numbers: Result<Vec<LogNumber>, String>,
     },
-    /// Answers [`Action::ReadEntry`]; `None` where there is no such entry.
+    /// Answers [`crate::Action::ReadEntry`]; `None` where there is no such entry.
     EntryRead {
         /// The action's number.
         request: u64,
         /// The entry, or why it could not be read.
         entry: Result<Option<Box<Entry>>, String>,
     },
-    /// Answers [`Action::Append`].
+    /// Answers [`crate::Action::Append`].
     Appended {
         /// The action's number.
         request: u64,
         /// What the store said.
         outcome: AppendOutcome,
     },
-    /// Answers [`Action::CollectGarbage`].
+    /// Answers [`crate::Action::CollectGarbage`].
     GarbageCollected {
         /// The action's number.
         request: u64,
