@@ -1,8 +1,8 @@
 //! Snapshot files and the checkpoint log on real stores.
 //!
 //! Owns every byte that a job keeps: log entries that are created only if absent, state files that
-//! are durable once finished, and their deletion. Knows nothing of operators, barriers or time; what
-//! to write, keep and delete is decided by [`tidegate_protocol`] and the engine.
+//! are durable once finished, and their deletion. Knows nothing of operators, barriers or time;
+//! what to write, keep and delete is decided by [`tidegate_protocol`] and the engine.
 //!
 //! ```text
 //! Store (local folder, S3) ── JobFolder ─┬─ log:   list_log, read_entry, append, latest

@@ -55,7 +55,7 @@ impl LocalStore {
             // A left-over is harmless: no listing shows it, and the collector removes it.
             let _ = fs::remove_file(&temporary);
             let is_created = result?;
-            // Also where it existed: the answer must not rest on a name that a power cut takes back.
+            // Also where it existed: the answer must not rest on what a power cut takes back.
             sync_folder(folder)?;
             Ok(is_created)
         })

@@ -1,8 +1,8 @@
 //! State files, format 1: Arrow IPC files whose footer holds an index by key group with checksums.
 //!
 //! Any Arrow reader opens them. Rows are grouped by key group, ascending over the whole file; the
-//! first two columns are [`KEY_GROUP_COLUMN`] and [`DELETED_COLUMN`]. `docs/snapshot-format.md` tells
-//! the whole format.
+//! first two columns are [`KEY_GROUP_COLUMN`] and [`DELETED_COLUMN`]. The whole format is told in
+//! `docs/snapshot-format.md`.
 //!
 //! ```text
 //! RecordBatch, runs → Encoder → [hash] → file or multipart upload      StateFileWriter

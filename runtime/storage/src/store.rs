@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinError;
 
 use crate::local::LocalStore;
 use crate::object::{Credentials, ObjectStore};
@@ -219,16 +220,19 @@ impl Store {
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
-    match tokio::task::spawn_blocking(work).await {
+    joined(tokio::task::spawn_blocking(work).await)
+}
+
+/// What a task ended with; its panic goes on here.
+pub(crate) fn joined<T>(ended: std::result::Result<Result<T>, JoinError>) -> Result<T> {
+    match ended.map_err(JoinError::try_into_panic) {
         Ok(result) => result,
-        Err(error) => match error.try_into_panic() {
-            Ok(panic) => std::panic::resume_unwind(panic),
-            Err(error) => Err(StorageError::Failed {
-                action: "finish work on",
-                location: "the store".into(),
-                fault: crate::Fault::Other,
-                source: error.into(),
-            }),
-        },
+        Err(Ok(panic)) => std::panic::resume_unwind(panic),
+        Err(Err(error)) => Err(StorageError::Failed {
+            action: "finish work on",
+            location: "the store".into(),
+            fault: crate::Fault::Other,
+            source: error.into(),
+        }),
     }
 }

@@ -35,7 +35,7 @@ async fn a_folder_keeps_the_whole_contract() {
     let root = tempfile::tempdir().unwrap();
     let folder = open_local(&root.path().join("made/on/demand")).await;
     contract::whole(&folder).await;
-    contract::large_file(&folder, 500_000).await;
+    contract::large_file(&folder, "state/4/1/count-0.arrow", 20_000_000).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

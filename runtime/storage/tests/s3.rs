@@ -3,11 +3,13 @@
 
 mod contract;
 
-use contract::{fence, open_s3, s3_options};
+use std::time::{Duration, Instant};
+
+use contract::{fence, number, open_s3, s3_options};
 use rstest::rstest;
-use tidegate_protocol::AppendOutcome;
+use tidegate_protocol::{AppendOutcome, Attempt, CheckpointId};
 use tidegate_storage::{
-    AccessKeys, Credentials, JobFolder, StorageError, StorageUrl, Store, StoreOptions,
+    AccessKeys, Credentials, Garbage, JobFolder, StorageError, StorageUrl, Store, StoreOptions,
 };
 use tidegate_testkit::{S3Flavour, S3Server};
 
@@ -63,7 +65,39 @@ async fn a_good_server_keeps_the_whole_contract(#[case] flavour: S3Flavour) {
     let server = start(flavour);
     let folder = open_s3(&server, &server.endpoint(), BUCKET).await;
     contract::whole(&folder).await;
-    contract::large_file(&folder, 750_000).await;
+    contract::large_file(&folder, "state/4/1/count-0.arrow", 20_000_000).await;
+}
+
+#[rstest]
+#[case(S3Flavour::Minio)]
+#[case(S3Flavour::Versitygw)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_longer_than_a_servers_page_is_listed_and_collected(#[case] flavour: S3Flavour) {
+    let server = start(flavour);
+    let folder = open_s3(&server, &server.endpoint(), BUCKET).await;
+    let numbers: Vec<_> = (1..=1_100).map(number).collect();
+    let mut appends = tokio::task::JoinSet::new();
+    for part in numbers.chunks(100) {
+        let (folder, part) = (folder.clone(), part.to_vec());
+        appends.spawn(async move {
+            for at in part {
+                assert_eq!(
+                    folder.append(&fence(at.get(), 1)).await,
+                    AppendOutcome::Created
+                );
+            }
+        });
+    }
+    appends.join_all().await;
+    assert_eq!(folder.list_log().await.unwrap(), numbers);
+    let garbage = Garbage {
+        entries: numbers[..1_050].to_vec(),
+        keep_files: Vec::new(),
+        keep_from: CheckpointId::FIRST,
+        attempt: Attempt::FIRST,
+    };
+    assert_eq!(folder.collect_garbage(&garbage).await.unwrap(), 1_050);
+    assert_eq!(folder.list_log().await.unwrap(), numbers[1_050..]);
 }
 
 #[rstest]
@@ -201,7 +235,7 @@ async fn a_server_that_never_answers_is_told() {
     let endpoint = format!("http://{}", listener.local_addr().unwrap());
     let url = format!("s3://{BUCKET}/prefix?endpoint={endpoint}&region=us-east-1");
     let options = StoreOptions {
-        request_timeout: Some(std::time::Duration::from_millis(50)),
+        request_timeout: Some(Duration::from_millis(50)),
         ..with_keys("key", "secret")
     };
     let error = complaint(&url, options).await;

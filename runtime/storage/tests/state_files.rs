@@ -188,8 +188,17 @@ fn batches() -> impl Strategy<Value = Vec<Vec<(KeyGroup, usize)>>> {
     })
 }
 
+/// Enough cases for a test run; a seed is printed, not kept in a file.
+fn config(cases: u32) -> ProptestConfig {
+    ProptestConfig {
+        cases,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config(100))]
 
     #[test]
     fn a_range_read_equals_the_full_read_filtered(

@@ -73,9 +73,9 @@ impl Answer {
     }
 
     /// Whether the answer says that an object is absent, and nothing worse: a server that knows no
-    /// such user may answer 404 too.
+    /// such user, and a proxy that knows no such server, may answer 404 too.
     pub(super) fn is_absence(&self, kind: ErrorKind) -> bool {
-        let is_about_key = matches!(self.code.as_str(), "" | "NoSuchKey" | "NoSuchVersion");
+        let is_about_key = matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion");
         kind == ErrorKind::NotFound && is_about_key
     }
 

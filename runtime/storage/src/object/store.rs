@@ -110,11 +110,15 @@ impl ObjectStore {
 
     /// The length of a name's content, if it is there.
     pub(crate) async fn size(&self, name: &str) -> Result<Option<u64>> {
-        self.retried("read", name, |operator| async move {
-            found(operator.stat(name).await)
-        })
-        .await
-        .map(|metadata| metadata.map(|metadata| metadata.content_length()))
+        let size = self.retried("read", name, |operator| async move {
+            match operator.stat(name).await {
+                Ok(metadata) => Ok(Some(metadata.content_length())),
+                // The answer has no body that could say more.
+                Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+                Err(error) => Err(error),
+            }
+        });
+        size.await
     }
 
     /// A part of a name's content; shorter content is damaged.
@@ -244,5 +248,46 @@ fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
         Ok(value) => Ok(Some(value)),
         Err(error) if Answer::of(&error).is_absence(error.kind()) => Ok(None),
         Err(error) => Err(error),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::StorageUrl;
+
+    #[tokio::test]
+    async fn a_changed_secret_is_noticed() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |secret: &str| {
+            std::fs::write(folder.path().join("AWS_ACCESS_KEY_ID"), "key").unwrap();
+            std::fs::write(folder.path().join("AWS_SECRET_ACCESS_KEY"), secret).unwrap();
+        };
+        write("old");
+        let url = StorageUrl::parse("s3://bucket/a?endpoint=http://127.0.0.1:9").unwrap();
+        let StorageUrl::S3(url) = url else {
+            panic!("it is an S3 URL")
+        };
+        let options = StoreOptions {
+            credentials: Credentials::Folder(folder.path().to_owned()),
+            ..StoreOptions::default()
+        };
+        let store = ObjectStore::open(&url, &options).unwrap();
+        let secret = |store: &ObjectStore| {
+            store.operator().unwrap();
+            store
+                .client
+                .lock()
+                .unwrap()
+                .keys
+                .clone()
+                .unwrap()
+                .secret_access_key
+        };
+        write("new");
+        assert_eq!(secret(&store), "old", "files are not read for each request");
+        let long_ago = Instant::now().checked_sub(2 * KEYS_AGE_MAX).unwrap();
+        store.client.lock().unwrap().checked = long_ago;
+        assert_eq!(secret(&store), "new");
     }
 }

@@ -137,3 +137,91 @@ impl FileIndex {
             .then(|| format!("it has {row_count} rows, not {}", self.row_count))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn block(offset: u64, size_bytes: u64) -> Block {
+        Block {
+            offset,
+            size_bytes,
+            checksum: "0".repeat(16),
+        }
+    }
+
+    fn index() -> FileIndex {
+        let batch = |offset, runs: &[(u16, u32)]| BatchIndex {
+            block: block(offset, 50),
+            runs: runs
+                .iter()
+                .map(|(group, rows)| (KeyGroup(*group), *rows))
+                .collect(),
+        };
+        FileIndex {
+            path: "state/1/1/count-0.arrow".into(),
+            kind: FileKind::Base,
+            key_groups: KeyGroupRange { start: 4, end: 9 },
+            row_count: 10,
+            head: block(0, 100),
+            batches: vec![batch(100, &[(4, 1), (6, 2)]), batch(150, &[(6, 3), (8, 4)])],
+        }
+    }
+
+    fn parse(index: &FileIndex) -> Result<FileIndex, String> {
+        let (text, checksum) = index.to_text().unwrap();
+        FileIndex::parse(&text, &checksum, 200)
+    }
+
+    #[test]
+    fn an_index_is_read_as_it_was_written() {
+        assert_eq!(parse(&index()).unwrap(), index());
+        let (text, checksum) = index().to_text().unwrap();
+        let problem = FileIndex::parse(&text.replace('6', "7"), &checksum, 200).unwrap_err();
+        assert!(problem.contains("checksum"), "{problem}");
+    }
+
+    #[test]
+    fn an_index_that_contradicts_itself_is_refused() {
+        type Spoil = fn(&mut FileIndex);
+        let cases: [(Spoil, &str); 7] = [
+            (
+                |index| index.head.offset = 1,
+                "the head is not at the start",
+            ),
+            (
+                |index| index.batches[1].block.offset = 151,
+                "a gap at byte 150",
+            ),
+            (|index| index.batches.swap(0, 1), "a gap at byte 100"),
+            (
+                |index| index.batches[1].block.size_bytes = 51,
+                "byte 201 lies behind",
+            ),
+            (
+                |index| index.batches[1].runs[0].0 = KeyGroup(5),
+                "key group 5 is out of place",
+            ),
+            (
+                |index| index.key_groups.end = 8,
+                "key group 8 is out of place",
+            ),
+            (|index| index.row_count = 11, "it has 10 rows, not 11"),
+        ];
+        for (spoil, expected) in cases {
+            let mut spoilt = index();
+            spoil(&mut spoilt);
+            let problem = parse(&spoilt).unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+
+    #[test]
+    fn a_ranges_rows_are_found_in_a_batch() {
+        let rows = |start, end| index().batches[1].rows_in(KeyGroupRange { start, end });
+        assert_eq!(rows(0, 128), (0, 7));
+        assert_eq!(rows(6, 7), (0, 3));
+        assert_eq!(rows(7, 9), (3, 4));
+        assert_eq!(rows(9, 20).1, 0);
+    }
+}

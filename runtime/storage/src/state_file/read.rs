@@ -11,6 +11,7 @@ use arrow_ipc::reader::read_footer_length;
 use arrow_schema::SchemaRef;
 use bytes::Bytes;
 use tidegate_protocol::{KeyGroupRange, StateFile};
+use tokio::task::JoinHandle;
 use xxhash_rust::xxh3::Xxh3;
 
 use super::decode::Decode;
@@ -18,7 +19,7 @@ use super::index::{
     BatchIndex, FORMAT_KEY, FileIndex, INDEX_CHECKSUM_KEY, INDEX_KEY, checksum_text,
 };
 use super::{STATE_FORMAT_VERSION, schema_problem};
-use crate::store::blocking;
+use crate::store::{blocking, joined};
 use crate::{Result, StorageError, Store};
 
 /// What is read first: enough for the footer of most files, and all of a small one.
@@ -36,12 +37,14 @@ const MAGIC_SIZE_BYTES: usize = 8;
 /// manifest's; else each part that is read is compared with the index's.
 #[derive(Debug)]
 pub struct StateFileReader {
-    source: Source,
+    source: Arc<Source>,
     index: Arc<FileIndex>,
     schema: SchemaRef,
     /// Rows of these key groups are returned.
     range: KeyGroupRange,
     fetches: VecDeque<Fetch>,
+    /// The bytes of the first of the fetches, on their way.
+    ahead: Option<JoinHandle<Result<Bytes>>>,
     decoded: VecDeque<RecordBatch>,
     whole: Option<Whole>,
 }
@@ -105,7 +108,8 @@ impl StateFileReader {
         Ok(Self {
             fetches: plan(&index.batches, is_wanted),
             index: Arc::new(index),
-            source,
+            source: Arc::new(source),
+            ahead: None,
             schema,
             range,
             decoded: VecDeque::new(),
@@ -139,7 +143,15 @@ impl StateFileReader {
     }
 
     async fn fetch(&mut self, fetch: Fetch) -> Result<()> {
-        let bytes = self.source.read(fetch.bytes.clone()).await?;
+        let bytes = match self.ahead.take() {
+            Some(ahead) => joined(ahead.await)?,
+            None => self.source.read(fetch.bytes.clone()).await?,
+        };
+        // The next bytes come while these are decoded.
+        self.ahead = self.fetches.front().map(|next| {
+            let (source, bytes) = (self.source.clone(), next.bytes.clone());
+            tokio::spawn(async move { source.read(bytes).await })
+        });
         if let Some(whole) = &mut self.whole {
             whole.hash.update(&bytes);
         }
@@ -182,6 +194,14 @@ impl StateFileReader {
                 .damaged("its checksum does not match the manifest's"));
         }
         Ok(())
+    }
+}
+
+impl Drop for StateFileReader {
+    fn drop(&mut self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.abort();
+        }
     }
 }
 

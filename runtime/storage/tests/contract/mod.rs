@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StringArray, UInt64Array};
+use arrow_array::{ArrayRef, BinaryArray, BooleanArray, RecordBatch, StringArray, UInt64Array};
 use arrow_schema::{DataType, Field, SchemaRef};
 use tidegate_protocol::{
     AppendOutcome, Attempt, Base, CheckpointId, CheckpointKind, Entry, EntryBody, FORMAT_VERSION,
@@ -12,10 +12,10 @@ use tidegate_protocol::{
     OperatorState, Parallelism, StateFile, SubtaskIndex, SubtaskState,
 };
 use tidegate_storage::{
-    AccessKeys, Credentials, Garbage, JobFolder, StorageUrl, Store, StoreOptions, WriteOptions,
-    key_group_column, state_schema,
+    AccessKeys, Compression, Credentials, Garbage, JobFolder, StorageUrl, Store, StoreOptions,
+    WriteOptions, key_group_column, state_schema,
 };
-use tidegate_testkit::S3Server;
+use tidegate_testkit::{Random, S3Server};
 
 pub const ALL: KeyGroupRange = KeyGroupRange { start: 0, end: 128 };
 
@@ -271,29 +271,38 @@ async fn state(folder: &JobFolder) {
     folder.collect_garbage(&garbage).await.unwrap();
 }
 
-/// A file of many parts comes back whole.
-pub async fn large_file(folder: &JobFolder, row_count: usize) {
-    let path = "state/4/1/count-0.arrow";
-    let options = WriteOptions::default();
+/// A file of at least so many bytes, which a bucket takes in parts, comes back whole.
+pub async fn large_file(folder: &JobFolder, path: &str, size_bytes: usize) {
+    let payload = Arc::new(Field::new("payload", DataType::Binary, false));
+    let schema = state_schema([payload], HashMap::new());
+    let options = WriteOptions {
+        compression: Compression::None,
+    };
     let mut writer = folder
-        .create_state_file(path, schema(), options)
+        .create_state_file(path, schema.clone(), options)
         .await
         .unwrap();
-    let group_rows = row_count / 128;
+    let mut random = Random::seeded(size_bytes as u64);
+    let mut written = Vec::new();
     for group in (0..128).map(KeyGroup) {
-        writer
-            .write(&[(group, group_rows)], &batch(&[(group, group_rows)]))
-            .await
-            .unwrap();
+        let row = |_| {
+            (0..128)
+                .flat_map(|_| random.next_u64().to_le_bytes())
+                .collect::<Vec<_>>()
+        };
+        let rows: Vec<_> = (0..size_bytes / 128 / 1024 + 1).map(row).collect();
+        let runs = [(group, rows.len())];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(key_group_column(&runs)),
+            Arc::new(BooleanArray::from(vec![false; rows.len()])),
+            Arc::new(BinaryArray::from_iter_values(rows)),
+        ];
+        let batch = RecordBatch::try_new(schema.clone(), columns).unwrap();
+        writer.write(&runs, &batch).await.unwrap();
+        written.push(batch);
     }
     let file = writer.finish(FileKind::Base, ALL).await.unwrap();
-    let mut reader = folder.open_state_file(&file, ALL).await.unwrap();
-    let (mut rows, mut last) = (0, 0);
-    while let Some(batch) = reader.next().await.unwrap() {
-        let keys = keys(&[batch]);
-        assert!(last <= keys[0]);
-        last = keys[keys.len() - 1];
-        rows += keys.len();
-    }
-    assert_eq!(rows, group_rows * 128);
+    assert!(file.size_bytes >= size_bytes as u64);
+    let read = folder.read_state_file(&file, ALL).await.unwrap();
+    assert_eq!(read, written);
 }
