@@ -111,6 +111,17 @@ mod tests {
     }
 
     #[test]
+    fn every_field_stands_in_the_reference() {
+        let reference = include_str!("../../../docs/streamjob.md");
+        walk(&spec_schema(), "spec", &mut |path, schema| {
+            let is_leaf = !schema["properties"].is_object() && !path.ends_with("[]");
+            let name = path.trim_start_matches("spec.");
+            let is_told = reference.contains(&format!("`{name}`"));
+            assert!(!is_leaf || is_told, "docs/streamjob.md lacks {name}");
+        });
+    }
+
+    #[test]
     fn a_pod_template_is_left_open() {
         let template = &spec_schema()["properties"]["podTemplate"];
         assert_eq!(template["x-kubernetes-preserve-unknown-fields"], true);

@@ -102,7 +102,7 @@ pub(crate) enum CheckpointsCommand {
         #[command(flatten)]
         folder: FolderArgs,
         /// The checkpoint's number; the newest when left out.
-        #[arg(value_name = "CHECKPOINT")]
+        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
         id: Option<u64>,
     },
     /// Read every file of every checkpoint, or of one, and check it against its checksum.
@@ -110,7 +110,7 @@ pub(crate) enum CheckpointsCommand {
         #[command(flatten)]
         folder: FolderArgs,
         /// The checkpoint's number; all when left out.
-        #[arg(value_name = "CHECKPOINT")]
+        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
         id: Option<u64>,
     },
 }
@@ -126,7 +126,7 @@ pub(crate) struct DumpArgs {
     #[command(flatten)]
     pub(crate) folder: FolderArgs,
     /// The checkpoint's number; the newest when left out.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "CHECKPOINT", value_parser = checkpoint_number)]
     pub(crate) checkpoint: Option<u64>,
     /// The operator, by id or name; left out where one operator only keeps state by key.
     #[arg(long, value_name = "NAME")]
@@ -135,8 +135,18 @@ pub(crate) struct DumpArgs {
     #[arg(long, value_name = "KEY")]
     pub(crate) key: Option<String>,
     /// Print at most this many rows.
-    #[arg(long, value_name = "COUNT", default_value_t = 100)]
+    #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = row_count)]
     pub(crate) limit: usize,
+}
+
+fn checkpoint_number(text: &str) -> Result<u64, String> {
+    let wanted = "expected a checkpoint's number, as `tidegate checkpoints list` tells it";
+    text.parse().map_err(|_| wanted.to_owned())
+}
+
+fn row_count(text: &str) -> Result<usize, String> {
+    text.parse()
+        .map_err(|_| "expected a number of rows".to_owned())
 }
 
 #[cfg(test)]

@@ -16,27 +16,26 @@ use crate::problem::{Problem, nearest};
 use crate::yaml::{Entry, Node, Value};
 use error::FieldError;
 
-/// Reads a value of some type from a node at a path.
-///
-/// # Errors
-/// Every unknown field, and the first one that is missing or of a wrong type.
+/// Reads a value of some type from a node at a path. Every unknown field is left as a problem, and
+/// so is the first one that is missing or of a wrong type; after the latter there is no value.
 pub(crate) fn read<T: for<'de> Deserialize<'de>>(
     node: &Node,
     path: &FieldPath,
-) -> Result<T, Vec<Problem>> {
+    problems: &mut Vec<Problem>,
+) -> Option<T> {
     let unknown = RefCell::new(Vec::new());
-    let result = T::deserialize(Fields {
+    let fields = Fields {
         node,
         path: path.clone(),
         unknown: &unknown,
-    });
-    let mut problems = unknown.into_inner();
+    };
+    let result = T::deserialize(fields);
+    problems.extend(unknown.into_inner());
     match result {
-        Ok(value) if problems.is_empty() => Ok(value),
-        Ok(_) => Err(problems),
+        Ok(value) => Some(value),
         Err(error) => {
             problems.push(error.into_problem(node, path));
-            Err(problems)
+            None
         }
     }
 }

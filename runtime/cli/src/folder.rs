@@ -37,12 +37,13 @@ pub(crate) async fn locate(args: &FolderArgs) -> Result<JobFolder, Failure> {
     tidegate_storage::install_crypto_provider();
     let invalid = |error: StorageError| Failure::invalid(error.with_causes());
     let url = StorageUrl::parse(&args.location).map_err(invalid)?;
+    let url = absolute(url);
     if let StorageUrl::Local(path) = &url
         && !path.is_dir()
     {
+        let shown = path.display();
         return Err(Failure::invalid(format!(
-            "there is no folder {}",
-            path.display()
+            "there is no folder {shown}; check its path"
         )));
     }
     let store = Store::open(&url, StoreOptions::default())
@@ -78,6 +79,14 @@ pub(crate) async fn locate(args: &FolderArgs) -> Result<JobFolder, Failure> {
                 names.join(", ")
             )))
         }
+    }
+}
+
+/// The URL as `startFrom` takes it, wherever the next run is started.
+fn absolute(url: StorageUrl) -> StorageUrl {
+    match url {
+        StorageUrl::Local(path) => StorageUrl::Local(std::path::absolute(&path).unwrap_or(path)),
+        other => other,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::fields;
 use crate::overrides;
 use crate::path::FieldPath;
 use crate::problem::{Problem, nearest};
-use crate::yaml::{Entry, Node, Value, parse_documents};
+use crate::yaml::{Entry, Node, Origin, Value, parse_documents};
 
 /// Metadata that objects have on a cluster, and that means nothing without one.
 const CLUSTER_METADATA: &[&str] = &[
@@ -41,19 +41,24 @@ pub(crate) fn read(
     let mut problems = check_root(&document);
     let metadata: Option<Metadata> = part(&document, "metadata", &mut problems);
     let spec: Option<StreamJobSpec> = part(&document, "spec", &mut problems);
-    match (metadata, spec) {
-        (Some(metadata), Some(spec)) if problems.is_empty() => {
-            validate(&metadata, &spec).map_err(|errors| {
-                errors
-                    .iter()
-                    .map(|error| {
-                        let text = format!("{}; {}", error.problem, error.remedy);
-                        Problem::in_document(&document, &error.path, text)
-                    })
-                    .collect()
-            })
+    let (Some(metadata), Some(spec)) = (metadata, spec) else {
+        return Err(problems);
+    };
+    match validate(&metadata, &spec) {
+        Ok(job) if problems.is_empty() => Ok(job),
+        Ok(_) => Err(problems),
+        Err(errors) => {
+            problems.extend(errors.iter().map(|error| {
+                let text = format!("{}; {}", error.problem, error.remedy);
+                Problem::in_document(&document, &error.path, text)
+            }));
+            // As one comes across them in the file; those of options last.
+            problems.sort_by_key(|problem| match problem.origin {
+                Some(Origin::File(position)) => (position.line, position.column),
+                Some(Origin::Set(_)) | None => (usize::MAX, 0),
+            });
+            Err(problems)
         }
-        _ => Err(problems),
     }
 }
 
@@ -198,13 +203,7 @@ fn part<T: for<'de> serde::Deserialize<'de>>(
     {
         entries.retain(|entry| !CLUSTER_METADATA.contains(&entry.key.as_str()));
     }
-    match fields::read(&node, &FieldPath::default().key(name)) {
-        Ok(part) => Some(part),
-        Err(found) => {
-            problems.extend(found);
-            None
-        }
-    }
+    fields::read(&node, &FieldPath::default().key(name), problems)
 }
 
 #[cfg(test)]

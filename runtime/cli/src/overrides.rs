@@ -169,7 +169,7 @@ mod tests {
     #[case("spec.program.args[1]=z", "spec.program.args[1]", Value::Text("z".into()))]
     #[case("spec.program.args=[p, q]", "spec.program.args[1]", Value::Text("q".into()))]
     #[case("spec.program.env[0].name=A", "spec.program.env[0].name", Value::Text("A".into()))]
-    #[case("spec.checkpoint.storage.url=/x", "spec.checkpoint.storage.url", Value::Text("/x".into()))]
+    #[case("spec.checkpoint.mode=A", "spec.checkpoint.mode", Value::Text("A".into()))]
     #[case("metadata.labels[\"a.b/c\"]=d", "metadata.labels[\"a.b/c\"]", Value::Text("d".into()))]
     fn a_field_is_set(#[case] set: &str, #[case] path: &str, #[case] expected: Value) {
         let document = after(set).unwrap();

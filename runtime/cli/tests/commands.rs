@@ -97,3 +97,21 @@ fn a_manifest_is_read_from_standard_input() {
         .unwrap();
     assert_eq!(stdout(&output), "default/word-count is valid\n");
 }
+
+#[test]
+fn every_example_is_valid() {
+    let examples = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples");
+    let mut count = 0;
+    for entry in std::fs::read_dir(&examples).unwrap() {
+        let path = entry.unwrap().path();
+        if path
+            .extension()
+            .is_some_and(|extension| extension == "yaml")
+        {
+            let output = output(&examples, &["validate", path.to_str().unwrap()]);
+            assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+            count += 1;
+        }
+    }
+    assert!(count >= 2, "{count} examples");
+}

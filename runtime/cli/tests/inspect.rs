@@ -6,10 +6,12 @@ mod harness;
 
 use std::path::{Path, PathBuf};
 
-use harness::{folder, output, stderr, stdout};
+use harness::{folder, output, stderr, stdout, tidegate};
 use rstest::rstest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tidegate_storage::{AccessKeys, Credentials};
+use tidegate_testkit::S3Server;
 
 async fn storage() -> TempDir {
     let storage = tempfile::tempdir().unwrap();
@@ -54,9 +56,13 @@ async fn a_storage_with_several_jobs_asks_which() {
     folder::write_job(storage.path(), "team", "other").await;
     let output = output(storage.path(), &["checkpoints", "list", "."]);
     assert_eq!(output.status.code(), Some(2));
+    let path = storage.path().display();
     assert_eq!(
         stderr(&output),
-        "error: . holds several jobs, default/word-count, team/other; choose one with --job\n"
+        format!(
+            "error: {path} holds several jobs, default/word-count, team/other; choose one with \
+             --job\n"
+        )
     );
 }
 
@@ -65,7 +71,7 @@ async fn a_checkpoint_is_shown_with_its_operators_files_and_positions() {
     let storage = storage().await;
     let text = text_of(storage.path(), &["checkpoints", "show", ".", "2"]);
     for expected in [
-        "checkpoint 2 of ./default/word-count",
+        "/default/word-count#2",
         "completed    2026-11-24T09:00:02.000Z",
         "count: value<u64> by String",
         "1 position",
@@ -93,7 +99,11 @@ async fn an_absent_checkpoint_is_told_with_those_there_are() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         stderr(&output),
-        "error: there is no checkpoint 9 in ./default/word-count; kept there: 1, 2, 3\n"
+        format!(
+            "error: there is no checkpoint 9 in file://{}/default/word-count; kept there: 1, 2, \
+             3\n",
+            storage.path().display()
+        )
     );
 }
 
@@ -235,11 +245,66 @@ async fn a_state_is_printed_as_a_table() {
 #[case(&["--operator", "lines"],
     "error: checkpoint 3: the operator lines keeps no state by key; these do: count\n")]
 #[case(&["--checkpoint", "7"],
-    "error: there is no checkpoint 7 in ./default/word-count; kept there: 1, 2, 3\n")]
+    "error: there is no checkpoint 7 in file://FOLDER/default/word-count; kept there: 1, 2, 3\n")]
 #[tokio::test]
 async fn a_state_that_is_not_there_is_told(#[case] more: &[&str], #[case] expected: &str) {
     let storage = storage().await;
     let output = output(storage.path(), &[&["state", "dump", "."], more].concat());
     assert_eq!(output.status.code(), Some(1));
-    assert_eq!(stderr(&output), expected);
+    let folder = storage.path().display().to_string();
+    assert_eq!(stderr(&output).replace(&folder, "FOLDER"), expected);
+}
+
+/// A command with a server's keys in its environment.
+fn with_keys(server: &S3Server, secret: &str, arguments: &[&str]) -> std::process::Output {
+    tidegate(Path::new("/"), arguments)
+        .env("AWS_ACCESS_KEY_ID", server.access_key())
+        .env("AWS_SECRET_ACCESS_KEY", secret)
+        .output()
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_bucket_is_looked_at_as_a_folder_is() {
+    let server = S3Server::versitygw().unwrap();
+    server.create_bucket("tidegate-test").unwrap();
+    let storage = format!(
+        "s3://tidegate-test/jobs?endpoint={}&region={}",
+        server.endpoint(),
+        server.region()
+    );
+    let keys = AccessKeys {
+        access_key_id: server.access_key().to_owned(),
+        secret_access_key: server.secret_key().to_owned(),
+        session_token: None,
+    };
+    tidegate_storage::install_crypto_provider();
+    folder::write_at(&storage, Credentials::Keys(keys), "default", "word-count").await;
+
+    let run = |more: &[&str]| {
+        let arguments = [more, &[storage.as_str(), "--job", "word-count", "--json"]].concat();
+        let output = with_keys(&server, server.secret_key(), &arguments);
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        serde_json::from_str::<Value>(&stdout(&output)).unwrap()
+    };
+    let list = run(&["checkpoints", "list"]);
+    let start_from = list["checkpoints"][0]["startFrom"].as_str().unwrap();
+    assert!(
+        start_from.starts_with("s3://tidegate-test/jobs/default/word-count?"),
+        "{start_from}"
+    );
+    assert_eq!(run(&["checkpoints", "verify"])["isWhole"], true);
+    assert_eq!(
+        run(&["state", "dump"])["rows"][0]["state"],
+        json!({"count": 13})
+    );
+
+    let arguments = ["checkpoints", "list", &storage, "--job", "word-count"];
+    let refused = with_keys(&server, "wrong", &arguments);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(
+        stderr(&refused).contains("tidegate-test"),
+        "{}",
+        stderr(&refused)
+    );
 }

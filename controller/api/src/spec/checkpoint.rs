@@ -101,8 +101,9 @@ pub struct Storage {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63)))]
     pub region: Option<String>,
-    /// The Secret whose entries become the job's environment variables, AWS_ACCESS_KEY_ID and
-    /// AWS_SECRET_ACCESS_KEY for S3. Not needed where the pod's own identity suffices.
+    /// The Secret with the storage's credentials, for S3 its entries AWS_ACCESS_KEY_ID and
+    /// AWS_SECRET_ACCESS_KEY; it is mounted into the job's pods. Not needed where the pod's own
+    /// identity suffices.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretReference>,
 }

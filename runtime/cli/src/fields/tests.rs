@@ -7,12 +7,14 @@ use crate::yaml::parse_documents;
 fn spec(text: &str) -> Result<StreamJobSpec, Vec<String>> {
     let document = parse_documents(text).unwrap().remove(0);
     let path = FieldPath::parse("spec").unwrap();
-    read(&document, &path).map_err(|problems| {
-        problems
+    let mut problems = Vec::new();
+    match read(&document, &path, &mut problems) {
+        Some(spec) if problems.is_empty() => Ok(spec),
+        _ => Err(problems
             .iter()
-            .map(|problem| problem.render("job.yaml", &[]).to_string())
-            .collect()
-    })
+            .map(|it| it.render("job.yaml", &[]).to_string())
+            .collect()),
+    }
 }
 
 #[test]

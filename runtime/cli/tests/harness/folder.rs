@@ -12,7 +12,8 @@ use tidegate_protocol::{
     Manifest, OperatorState, StateFile,
 };
 use tidegate_storage::{
-    JobFolder, StorageUrl, Store, StoreOptions, WriteOptions, key_group_column, state_schema,
+    Credentials, JobFolder, StorageUrl, Store, StoreOptions, WriteOptions, key_group_column,
+    state_schema,
 };
 
 const GROUPS: KeyGroupRange = KeyGroupRange { start: 0, end: 128 };
@@ -27,8 +28,27 @@ pub async fn write(storage: &Path) -> JobFolder {
 }
 
 pub async fn write_job(storage: &Path, namespace: &str, name: &str) -> JobFolder {
-    let url = StorageUrl::parse(storage.to_str().unwrap()).unwrap();
-    let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+    write_at(
+        storage.to_str().unwrap(),
+        Credentials::default(),
+        namespace,
+        name,
+    )
+    .await
+}
+
+pub async fn write_at(
+    url: &str,
+    credentials: Credentials,
+    namespace: &str,
+    name: &str,
+) -> JobFolder {
+    let url = StorageUrl::parse(url).unwrap();
+    let options = StoreOptions {
+        credentials,
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&url, options).await.unwrap();
     let folder = JobFolder::new(store, namespace, name).unwrap();
     let base: &[Row] = &[
         (3, "and", Some(7)),
