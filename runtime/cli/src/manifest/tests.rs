@@ -1,3 +1,4 @@
+use proptest::prelude::*;
 use rstest::rstest;
 use tidegate_api::validate::Logic;
 
@@ -189,4 +190,61 @@ fn options_come_before_the_files_fields() {
 )]
 fn an_options_mistake_names_the_option(#[case] set: &str, #[case] expected: &str) {
     assert_eq!(problems(MINIMAL, None, &[set]), [expected]);
+}
+
+/// A manifest with every field.
+const FULL: &str = "\
+apiVersion: tidegate.dev/v1alpha1
+kind: StreamJob
+metadata: {name: a, namespace: b, labels: {c: d}}
+spec:
+  program: {image: x, command: [y], args: ['1'], env: [{name: A, value: \"1\"}]}
+  parallelism: 2
+  maxParallelism: 16
+  checkpoint: &c
+    intervalSeconds: 1
+    intervalMilliseconds: 500
+    storage: {url: s3://b, endpoint: http://h, region: r, secretRef: {name: s}}
+    retention: {count: 3}
+  startFrom: s3://b/x#4
+  upgrade: {mode: Savepoint, deadlineSeconds: 60, rollback: Never}
+  restart: {attempts: 3, resetAfterSeconds: 5}
+  resources: {limits: {cpu: 2, memory: 1Gi}}
+  podTemplate: {spec: {a: [1, 2.5, null, true]}}
+";
+
+#[test]
+fn a_manifest_with_every_field_is_read() {
+    assert!(read(FULL, None, &[]).is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_text_is_read_with_a_panic(text in "\\PC*") {
+        let _ = read(&text, None, &[]);
+    }
+
+    #[test]
+    fn no_yaml_is_read_with_a_panic(text in "[-:\\[\\]{}#&*!|>'\"%@`?, \n\ta-c0-9]{0,60}") {
+        let _ = read(&text, None, &[]);
+    }
+
+    #[test]
+    fn a_damaged_manifest_is_read_or_refused_with_a_reason(
+        at in 0..FULL.len(),
+        length in 0_usize..20,
+        inserted in "[-:\\[\\]{}#&*!|>'\", \na-c0-9]{0,6}",
+    ) {
+        let end = (at + length).min(FULL.len());
+        let text = format!("{}{inserted}{}", &FULL[..at], &FULL[end..]);
+        if let Err(problems) = read(&text, None, &[]) {
+            prop_assert!(problems.iter().all(|problem| !problem.text.is_empty()));
+            prop_assert!(!problems.is_empty());
+        }
+    }
+
+    #[test]
+    fn no_option_is_applied_with_a_panic(set in "[a-z.\\[\\]\"=:0-9{} ]{0,30}") {
+        let _ = read(FULL, None, &[format!("spec.{set}"), set]);
+    }
 }
