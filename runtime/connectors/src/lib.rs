@@ -1,1 +1,5 @@
 //! Sources, sinks and formats.
+
+mod bad_records;
+
+pub use bad_records::{BadRecordHandler, BadRecords};
