@@ -74,6 +74,12 @@ pub enum ArgumentError {
         /// What is wrong with it.
         problem: String,
     },
+    /// The program declares an option that there is already: a defect of the program.
+    #[error("the program declares `--{name}`, which there is already; it needs another name")]
+    Clash {
+        /// Without the dashes.
+        name: String,
+    },
     /// Values that each have the right form but do not go together.
     #[error("the options do not go together: {problem}")]
     Settings {

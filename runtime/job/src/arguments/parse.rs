@@ -32,6 +32,7 @@ pub(crate) fn parse(
     declared: &[Declared],
     mut standard: Option<StandardOptions>,
 ) -> Result<Parsed, ArgumentError> {
+    check_names(declared)?;
     let mut arguments = Arguments::new(declared);
     let mut parser = lexopt::Parser::from_args(words);
     while let Some(word) = parser.next().map_err(|error| of_lexopt(&error))? {
@@ -72,6 +73,21 @@ pub(crate) fn parse(
         arguments,
         config: config.map(Box::new),
     })
+}
+
+/// A name that stands for two things would silently mean one of them.
+fn check_names(declared: &[Declared]) -> Result<(), ArgumentError> {
+    for (index, option) in declared.iter().enumerate() {
+        let is_standard = STANDARD.iter().any(|standard| standard.name == option.name);
+        let is_declared = declared[..index]
+            .iter()
+            .any(|other| other.name == option.name);
+        if is_standard || is_declared || option.name == "help" {
+            let name = option.name.clone();
+            return Err(ArgumentError::Clash { name });
+        }
+    }
+    Ok(())
 }
 
 /// The value of the option just read; empty for a flag, which has no value name.

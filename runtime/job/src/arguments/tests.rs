@@ -122,3 +122,18 @@ fn the_help_lists_both_kinds_of_options() {
     }
     assert!(!help_text("word-count", "", &declared(), false).contains("--state-dir"));
 }
+
+#[test]
+fn a_program_cannot_declare_what_there_is_already() {
+    for taken in ["name", "help", "rate"] {
+        let mut declared = declared();
+        declared.push(option(taken, Some("X"), None));
+        let error = parse(std::iter::empty(), &declared, None).unwrap_err();
+        assert_eq!(
+            error,
+            ArgumentError::Clash {
+                name: taken.to_owned()
+            }
+        );
+    }
+}

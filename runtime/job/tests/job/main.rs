@@ -11,6 +11,7 @@ mod fences;
 mod kills;
 mod numbers;
 mod program;
+mod s3;
 mod stops;
 mod support;
 mod written;

@@ -77,3 +77,17 @@ fn another_jobs_savepoint_starts_a_new_job_and_stays_as_it_is() {
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();
 }
+
+#[test]
+fn a_job_does_not_outlive_the_process_that_started_it() {
+    let mut job = slow_job();
+    job.config["parentProcessId"] = json!(std::process::id());
+    let mut process = job.start();
+    process.wait_for_checkpoint();
+    process.kill();
+
+    // Whoever that is, it is not the parent any more.
+    job.config["parentProcessId"] = json!(u32::MAX);
+    let (code, events) = job.run();
+    assert_eq!(code, 130, "{events:#?}");
+}

@@ -25,6 +25,8 @@ pub(crate) struct TestJob {
     /// Written to the settings file at each start.
     pub(crate) config: Value,
     pub(crate) plan: Plan,
+    /// Set for the process.
+    pub(crate) environment: Vec<(String, String)>,
 }
 
 /// A running process of a job, killed when dropped.
@@ -64,6 +66,7 @@ impl TestJob {
             folder,
             config,
             plan,
+            environment: Vec::new(),
         }
     }
 
@@ -83,6 +86,7 @@ impl TestJob {
         ]);
         command.env(JOB_CONFIG_ENV, &config);
         command.env(PLAN_ENV, serde_json::to_string(&self.plan).unwrap());
+        command.envs(self.environment.clone());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());

@@ -1,0 +1,152 @@
+//! Jobs whose log and state lie in real S3 servers, over a network that fails.
+
+use std::thread;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tidegate_testkit::{FaultPlan, FaultProxy, Random, S3Flavour, S3Server};
+
+use crate::support::{TestJob, end};
+
+const BUCKET: &str = "tidegate-test";
+/// Kills with each make of server.
+const KILL_COUNT: usize = 10;
+/// Of a thousand requests, so many meet each kind of fault.
+const FAULTS_PER_MILLE: u64 = 20;
+
+fn job_at(server: &S3Server, endpoint: &str) -> TestJob {
+    let mut job = TestJob::new();
+    job.config["storage"] = json!({
+        "url": format!("s3://{BUCKET}/jobs"), "endpoint": endpoint, "region": server.region(),
+    });
+    let credentials = [
+        ("AWS_ACCESS_KEY_ID", server.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", server.secret_key()),
+    ];
+    let credentials = credentials.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    job.environment.extend(credentials);
+    job
+}
+
+fn kills_on(flavour: S3Flavour) {
+    let server = S3Server::start(flavour).unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let plan = FaultPlan::hostile(7, FAULTS_PER_MILLE);
+    let proxy = FaultProxy::start(server.address(), plan).unwrap();
+    let mut random = Random::seeded(0x53);
+    let mut job = job_at(&server, &proxy.endpoint());
+    job.plan.count = 50_000;
+    job.plan.pause_us = 2000;
+    for _ in 0..KILL_COUNT {
+        job.config["parallelism"] = json!(1 + random.below(4));
+        let mut process = job.start();
+        process.wait_for_checkpoint();
+        thread::sleep(Duration::from_millis(random.below(100)));
+        if !process.is_running() {
+            break;
+        }
+        process.kill();
+    }
+    job.plan.pause_us = 0;
+    let (code, events) = job.run();
+    assert_eq!(code, 0, "{events:#?}");
+    job.assert_exact();
+    assert!(proxy.counts().injected() > 0, "the network never failed");
+}
+
+#[test]
+fn kills_and_a_failing_network_change_nothing_with_minio() {
+    kills_on(S3Flavour::Minio);
+}
+
+#[test]
+fn kills_and_a_failing_network_change_nothing_with_versitygw() {
+    kills_on(S3Flavour::Versitygw);
+}
+
+#[test]
+fn a_store_that_is_away_for_a_while_fails_checkpoints_and_not_the_job() {
+    let server = S3Server::versitygw().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let proxy = FaultProxy::start(server.address(), FaultPlan::seeded(1)).unwrap();
+    let mut job = job_at(&server, &proxy.endpoint());
+    job.plan.count = 60_000;
+    job.plan.pause_us = 3000;
+    job.config["checkpoint"]["timeoutMs"] = json!(500);
+    let mut process = job.start();
+    process.wait_for_checkpoint();
+    proxy.set_down(true);
+    let failed = process.wait_for("checkpointFailed", |_| true);
+    assert!(failed["reason"].is_string());
+    proxy.set_down(false);
+    process.wait_for_checkpoint();
+    let (code, events) = process.wait();
+    assert_eq!(code, 0, "{events:#?}");
+    assert!(
+        crate::support::named(&events, "attemptFailed").is_empty(),
+        "{events:#?}"
+    );
+    job.assert_exact();
+}
+
+/// The exit code and what is said of a start that is refused.
+fn refusal(job: &TestJob) -> String {
+    let (code, _, stderr) = job.start().wait_with_stderr();
+    assert_eq!(code, 1, "{stderr}");
+    stderr
+}
+
+#[test]
+fn a_server_that_ignores_the_condition_is_refused() {
+    let server = S3Server::s3rver().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let said = refusal(&job_at(&server, &server.endpoint()));
+    assert!(said.contains("cannot hold a checkpoint log"), "{said}");
+}
+
+#[test]
+fn a_server_that_lets_racers_win_together_is_refused() {
+    let server = S3Server::s3s_fs().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let said = refusal(&job_at(&server, &server.endpoint()));
+    assert!(said.contains("cannot hold a checkpoint log"), "{said}");
+}
+
+#[test]
+fn a_missing_bucket_and_wrong_credentials_are_told_with_what_to_check() {
+    let server = S3Server::minio().unwrap();
+    let said = refusal(&job_at(&server, &server.endpoint()));
+    assert!(said.contains(BUCKET), "{said}");
+    server.create_bucket(BUCKET).unwrap();
+    let mut job = job_at(&server, &server.endpoint());
+    job.environment[1].1 = "wrong".to_owned();
+    let said = refusal(&job);
+    assert!(
+        said.contains("check the access key, the secret key"),
+        "{said}"
+    );
+}
+
+#[test]
+fn another_store_s_savepoint_starts_a_job_with_the_state_in_s3() {
+    let server = S3Server::versitygw().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let mut job = job_at(&server, &server.endpoint());
+    job.plan.count = 30_000;
+    job.plan.pause_us = 1000;
+    let mut process = job.start();
+    process.wait_for_checkpoint();
+    process.signal("INT");
+    let (code, events) = process.wait();
+    assert_eq!(code, 0, "{events:#?}");
+    let savepoint: &Value = &end(&events)["checkpoint"];
+
+    let folder = format!("s3://{BUCKET}/jobs/default/numbers");
+    job.config["startFrom"] =
+        json!({"kind": "Checkpoint", "folder": folder, "checkpointId": savepoint});
+    job.config["name"] = json!("other");
+    job.plan.pause_us = 0;
+    let (code, events) = job.run();
+    assert_eq!(code, 0, "{events:#?}");
+    job.assert_exact();
+}
