@@ -9,6 +9,9 @@ use tidegate_storage::{JobFolder, Latest, StorageError, StorageUrl, Store, Store
 use crate::args::FolderArgs;
 use crate::failure::Failure;
 
+/// How often a reader starts anew because the log moved on while it read.
+const READ_ATTEMPTS_MAX: usize = 10;
+
 /// A job's folder and what its checkpoint log says.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -113,6 +116,34 @@ fn jobs_below(storage: &Path) -> Vec<(String, String)> {
     }
     jobs.sort();
     jobs
+}
+
+/// The numbers of the entries that the log retains now; `None` for an empty log.
+///
+/// # Errors
+/// The highest entry is damaged, or the store cannot be read.
+pub(crate) async fn retained(folder: &JobFolder) -> Result<Option<Vec<LogNumber>>, Failure> {
+    for _ in 0..READ_ATTEMPTS_MAX {
+        let numbers = folder
+            .list_log()
+            .await
+            .map_err(|error| unreadable(&error))?;
+        let Some(highest) = numbers.last() else {
+            return Ok(None);
+        };
+        let entry = folder
+            .read_entry(*highest)
+            .await
+            .map_err(|error| unreadable(&error))?;
+        // What is gone was freed by a newer entry, which the next listing shows.
+        if let Some(entry) = entry {
+            return Ok(Some(entry.retained));
+        }
+    }
+    let url = folder.url();
+    Err(Failure::failed(format!(
+        "the log in {url} moves on faster than it can be read; try again"
+    )))
 }
 
 pub(crate) fn no_log(args: &FolderArgs, folder: &JobFolder) -> Failure {

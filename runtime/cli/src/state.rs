@@ -7,7 +7,8 @@ mod rows;
 mod value;
 
 use serde_json::{Map, Value, json};
-use tidegate_protocol::{KeyGroupRange, Manifest, OperatorState};
+use tidegate_protocol::{KeyGroupRange, LogNumber, Manifest, OperatorState};
+use tidegate_storage::{JobFolder, StorageError};
 
 use crate::args::{DumpArgs, StateCommand};
 use crate::failure::{Failure, print};
@@ -30,13 +31,15 @@ pub(crate) async fn run(command: StateCommand) -> Result<u8, Failure> {
 
 async fn dump(args: &DumpArgs) -> Result<u8, Failure> {
     let opened = folder::open(&args.folder).await?;
-    let (_, manifest) = opened.checkpoint(args.checkpoint)?;
+    let (number, manifest) = opened.checkpoint(args.checkpoint)?;
     let operator = choose(manifest, args.operator.as_deref())?;
     let mut rows: Vec<Row> = Vec::new();
     let mut is_cut = false;
     for range in ranges(manifest, operator) {
-        let found = read_rows(&opened.folder, operator, range).await;
-        let found = found.map_err(|error| folder::unreadable(&error))?;
+        let found = match read_rows(&opened.folder, operator, range).await {
+            Ok(found) => found,
+            Err(error) => return Err(explain(&error, &opened.folder, number, manifest).await),
+        };
         let is_wanted = |row: &Row| {
             args.key
                 .as_ref()
@@ -60,6 +63,23 @@ async fn dump(args: &DumpArgs) -> Result<u8, Failure> {
         false => render_text(operator, &rows, is_cut.then_some(args.limit)),
     });
     Ok(0)
+}
+
+/// Why rows cannot be read: their files are damaged, or had to go.
+async fn explain(
+    error: &StorageError,
+    folder: &JobFolder,
+    number: LogNumber,
+    manifest: &Manifest,
+) -> Failure {
+    match folder::retained(folder).await {
+        Ok(Some(kept)) if !kept.contains(&number) => Failure::failed(format!(
+            "checkpoint {} was released by its job while it was read; read a newer one, or take \
+             a savepoint and read that",
+            manifest.checkpoint
+        )),
+        _ => folder::unreadable(error),
+    }
 }
 
 /// The operator of an id or name, or the only one that keeps state by key.

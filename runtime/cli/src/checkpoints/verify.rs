@@ -8,7 +8,7 @@ use tidegate_storage::JobFolder;
 
 use crate::args::FolderArgs;
 use crate::failure::{EXIT_FAILED, Failure, print};
-use crate::folder::{locate, no_log, unreadable};
+use crate::folder::{locate, no_log, retained};
 use crate::table::{count, size};
 
 /// What was found about a checkpoint.
@@ -21,24 +21,31 @@ struct Report {
     size_bytes: u64,
     /// What is broken and where; nothing for a whole checkpoint.
     problems: Vec<String>,
+    /// Whether a running job released it meanwhile, so that its files had to go.
+    is_released: bool,
+}
+
+impl Report {
+    fn is_broken(&self) -> bool {
+        !self.problems.is_empty()
+    }
+}
+
+/// Clears the problems of checkpoints that are no longer kept.
+fn mark_released(reports: &mut [Report], kept: &[LogNumber]) {
+    for report in reports {
+        if report.is_broken() && !kept.contains(&report.log_number) {
+            report.problems.clear();
+            report.is_released = true;
+        }
+    }
 }
 
 /// Verifies what is kept, or one checkpoint; the exit code tells whether all of it is whole.
 pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failure> {
     let folder = locate(args).await?;
-    let numbers = folder
-        .list_log()
-        .await
-        .map_err(|error| unreadable(&error))?;
-    let Some(highest) = numbers.last() else {
-        return Err(no_log(args, &folder));
-    };
     // Readers trust the highest entry and what it names, and so does this.
-    let entry = folder
-        .read_entry(*highest)
-        .await
-        .map_err(|error| unreadable(&error))?;
-    let Some(entry) = entry else {
+    let Some(numbers) = retained(&folder).await? else {
         return Err(no_log(args, &folder));
     };
     let mut verifier = Verifier {
@@ -46,8 +53,12 @@ pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failur
         files: HashMap::new(),
     };
     let mut reports = Vec::new();
-    for number in &entry.retained {
-        reports.extend(verifier.checkpoint(*number, id).await);
+    for number in numbers {
+        reports.extend(verifier.checkpoint(number, id).await);
+    }
+    if reports.iter().any(Report::is_broken) {
+        let kept = retained(&folder).await?.unwrap_or_default();
+        mark_released(&mut reports, &kept);
     }
     if let (Some(id), true) = (id, reports.is_empty()) {
         return Err(Failure::failed(format!(
@@ -55,7 +66,7 @@ pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failur
             folder.url()
         )));
     }
-    let is_whole = reports.iter().all(|report| report.problems.is_empty());
+    let is_whole = !reports.iter().any(Report::is_broken);
     let url = folder.url().to_string();
     print(&if args.json {
         render_json(&url, &reports)
@@ -91,6 +102,7 @@ impl Verifier<'_> {
             file_count: 0,
             size_bytes: 0,
             problems: vec![problem],
+            is_released: false,
         })
     }
 
@@ -114,6 +126,7 @@ impl Verifier<'_> {
             file_count: manifest.files().count(),
             size_bytes: manifest.size_bytes(),
             problems,
+            is_released: false,
         })
     }
 
@@ -140,10 +153,12 @@ fn name(report: &Report) -> String {
 fn render_text(url: &str, reports: &[Report]) -> String {
     let mut text = format!("{url}\n\n");
     for report in reports {
-        let verdict = if report.problems.is_empty() {
-            "whole"
-        } else {
-            "broken"
+        let verdict = match report {
+            Report {
+                is_released: true, ..
+            } => "released by its job meanwhile",
+            _ if report.is_broken() => "broken",
+            _ => "whole",
         };
         let files = count(report.file_count, "file");
         let size = size(report.size_bytes);
@@ -152,10 +167,7 @@ fn render_text(url: &str, reports: &[Report]) -> String {
             text += &format!("  {problem}\n");
         }
     }
-    let broken = reports
-        .iter()
-        .filter(|report| !report.problems.is_empty())
-        .count();
+    let broken = reports.iter().filter(|report| report.is_broken()).count();
     let all = count(reports.len(), "checkpoint");
     text += &match (broken, reports.len()) {
         (_, 0) => "no checkpoint is kept\n".to_owned(),
@@ -174,12 +186,50 @@ fn render_json(url: &str, reports: &[Report]) -> String {
                 "logNumber": report.log_number,
                 "fileCount": report.file_count,
                 "sizeBytes": report.size_bytes,
-                "isWhole": report.problems.is_empty(),
+                "isWhole": !report.is_broken() && !report.is_released,
+                "isReleased": report.is_released,
                 "problems": report.problems,
             })
         })
         .collect();
-    let is_whole = reports.iter().all(|report| report.problems.is_empty());
+    let is_whole = !reports.iter().any(Report::is_broken);
     let document = json!({"folder": url, "isWhole": is_whole, "checkpoints": checkpoints});
     format!("{document:#}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn report(number: u64, problem: Option<&str>) -> Report {
+        Report {
+            id: Some(number),
+            log_number: LogNumber::new(number).unwrap(),
+            file_count: 1,
+            size_bytes: 1000,
+            problems: problem.into_iter().map(str::to_owned).collect(),
+            is_released: false,
+        }
+    }
+
+    #[test]
+    fn what_a_running_job_released_meanwhile_is_not_broken() {
+        let missing = Some("x is missing");
+        let mut reports = [report(1, missing), report(2, missing), report(3, None)];
+        let kept = [2, 3, 4].map(|number| LogNumber::new(number).unwrap());
+        mark_released(&mut reports, &kept);
+        let text = render_text("/jobs/default/a", &reports);
+        assert_eq!(
+            text,
+            "/jobs/default/a\n\n\
+             checkpoint 1: released by its job meanwhile, 1.00 kB in 1 file\n\
+             checkpoint 2: broken, 1.00 kB in 1 file\n  x is missing\n\
+             checkpoint 3: whole, 1.00 kB in 1 file\n\n\
+             1 of 3 checkpoints broken; start from another one with startFrom\n"
+        );
+        assert_eq!(
+            reports.iter().filter(|report| report.is_broken()).count(),
+            1
+        );
+    }
 }
