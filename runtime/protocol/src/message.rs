@@ -106,7 +106,8 @@ pub struct OperatorSnapshot {
     /// The whole chain of files, those of earlier checkpoints included, in order. Each lies in
     /// this checkpoint's own folder ([`StateFile::checkpoint_folder`]) or is named by the
     /// checkpoint that the barrier called the last to complete; a snapshot with any other file
-    /// fails its checkpoint.
+    /// fails its checkpoint. Files of another job (whole URLs) were restored, but may be deleted
+    /// by that job any time: the first snapshot after them holds everything anew.
     pub files: Vec<StateFile>,
     /// Operator state.
     pub items: Vec<Value>,

@@ -100,6 +100,16 @@ impl Coordinator {
         if let Some((replaced, _)) = self.wishes.rescale.replace((request, parallelism)) {
             self.refuse(replaced, "a later rescale replaced this one".to_owned());
         }
+        let is_deployed = match &self.phase {
+            Phase::Running(running) => running.stage != Stage::WaitingForSlots,
+            Phase::Cancelling(_) | Phase::BackingOff(_) => true,
+            Phase::Idle | Phase::Reading(_) | Phase::Fencing(_) | Phase::Over => false,
+        };
+        if !is_deployed {
+            // Nothing runs that a checkpoint would have to be taken of first; and a job that waits
+            // for slots must be able to ask for fewer.
+            self.parallelism = parallelism;
+        }
     }
 
     /// Stops as far as no savepoint is needed or possible.

@@ -274,9 +274,13 @@ impl Running {
             .map_or(self.next_checkpoint, |pending| pending.id)
     }
 
-    /// Whether the log retained the final checkpoint already and every subtask has ended anew.
+    /// Whether the log retains the final checkpoint already and every subtask has ended anew.
     fn has_nothing_left(&self) -> bool {
         let is_own = matches!(self.log.base, Base::Checkpoint(_));
-        self.is_final && is_own && self.has_ended() && self.pending.is_none()
+        let is_final = self
+            .log
+            .base_manifest()
+            .is_some_and(|manifest| manifest.is_final);
+        is_own && is_final && self.has_ended() && self.pending.is_none()
     }
 }

@@ -49,9 +49,9 @@ pub enum Command {
     },
     /// Change interval or retention of the running job.
     Reconfigure {
-        /// As in [`CoordinatorConfig`].
+        /// As in [`crate::CoordinatorConfig`].
         checkpoint_interval_ms: Option<u64>,
-        /// As in [`CoordinatorConfig`].
+        /// As in [`crate::CoordinatorConfig`].
         retained_checkpoints: u32,
     },
 }

@@ -86,9 +86,13 @@ impl LogView {
         }
     }
 
-    /// The files that no collection deletes, now or later, while the base stands.
+    /// The files that no collection deletes, now or later, while the base stands. Another job's
+    /// are none of them: its own collections know nothing of who else reads them.
     pub(super) fn base_files(&self) -> BTreeSet<&str> {
-        let files = self.base_manifest().into_iter().flat_map(Manifest::files);
+        let own = self
+            .base_manifest()
+            .filter(|_| matches!(self.base, Base::Checkpoint(_)));
+        let files = own.into_iter().flat_map(Manifest::files);
         files.map(|file| file.path.as_str()).collect()
     }
 

@@ -49,8 +49,6 @@ pub(super) struct Running {
     pub(super) stage: Stage,
     pub(super) parallelism: Option<Parallelism>,
     pub(super) restored: Option<CheckpointId>,
-    /// Whether the log already retains the job's final checkpoint.
-    pub(super) is_final: bool,
     pub(super) workers: BTreeSet<WorkerId>,
     pub(super) subtasks: BTreeSet<SubtaskId>,
     pub(super) ended: BTreeSet<SubtaskId>,
@@ -67,13 +65,14 @@ pub(super) struct Running {
 
 impl Running {
     pub(super) fn new(log: LogView) -> Self {
-        let greatest = log.greatest_checkpoint();
+        let restored = log.base_manifest().map(|manifest| manifest.checkpoint);
+        // Above the restored one too, which may be another job's: ids tell workers what is older.
+        let greatest = log.greatest_checkpoint().max(restored);
         Self {
             attempt: Attempt::of_fence(log.head),
             stage: Stage::WaitingForSlots,
             parallelism: None,
-            restored: log.base_manifest().map(|manifest| manifest.checkpoint),
-            is_final: false,
+            restored,
             log,
             workers: BTreeSet::new(),
             subtasks: BTreeSet::new(),
@@ -153,7 +152,6 @@ impl Running {
 
     fn deploy(&mut self, deployment: Deployment, now_ms: i64, out: &mut Outbox) {
         self.parallelism = Some(deployment.parallelism);
-        self.is_final = deployment.is_final;
         self.triggered_ms = now_ms;
         self.subtasks = deployment
             .subtasks

@@ -149,24 +149,46 @@ fn a_start_from_empty_is_remembered_by_the_fence() {
 
 #[test]
 fn a_foreign_checkpoint_is_remembered_by_the_fence() {
+    let script = Script::started(foreign(), BTreeMap::new());
+    assert_eq!(script.deployment().restored, Some(checkpoint_id(3)));
+    let script = Script::started(config(), script.log);
+    assert_eq!(script.deployment().restored, Some(checkpoint_id(3)));
+    let items = &script.deployment().subtasks[0].operators[0].items;
+    assert_eq!(items[0], "0/0 of 3");
+}
+
+#[test]
+fn a_checkpoint_after_a_foreign_one_has_a_higher_id_and_none_of_its_files() {
+    let mut script = Script::started(foreign(), BTreeMap::new());
+    script.runs(1);
+    script.pass(INTERVAL_MS);
+    let (checkpoint, ..) = script.triggered();
+    assert_eq!(checkpoint, checkpoint_id(4));
+    script.acknowledge_with(checkpoint, &["s3://bucket/other/state/1/3/result.arrow"]);
+    let reason = script.find(|action| match action {
+        Action::CheckpointFailed { reason, .. } => Some(reason.clone()),
+        _ => None,
+    });
+    assert!(reason.contains("s3://bucket/other"), "{reason}");
+    script.checkpoint();
+    assert_eq!(script.newest().base(), Base::Checkpoint(number(2)));
+}
+
+/// Starts from the third checkpoint of another job.
+fn foreign() -> CoordinatorConfig {
     let mut other = Script::running();
     other.checkpoint();
-    let foreign = other.newest().manifest().unwrap().clone();
-    let start_from = StartFrom::Foreign(Box::new(foreign));
-    let script = Script::started(
-        CoordinatorConfig {
-            start_from,
-            ..config()
-        },
-        BTreeMap::new(),
-    );
-    assert_eq!(script.deployment().restored, Some(checkpoint_id(1)));
-    let script = Script::started(config(), script.log);
-    assert_eq!(script.deployment().restored, Some(checkpoint_id(1)));
-    assert_eq!(
-        script.deployment().subtasks[0].operators[0].items[0],
-        "0/0 of 1"
-    );
+    other.checkpoint();
+    other.pass(other.now_ms + INTERVAL_MS);
+    let (checkpoint, ..) = other.triggered();
+    other.acknowledge_with(checkpoint, &["state/1/3/result.arrow"]);
+    let mut manifest = other.newest().manifest().unwrap().clone();
+    let file = &mut manifest.operators[1].subtasks[0].files[0];
+    file.path = format!("s3://bucket/other/{}", file.path);
+    CoordinatorConfig {
+        start_from: StartFrom::Foreign(Box::new(manifest)),
+        ..config()
+    }
 }
 
 #[test]

@@ -259,3 +259,44 @@ fn reconfiguring_takes_effect_at_once() {
     script.checkpoint();
     assert_eq!(script.newest().retained.len(), 1);
 }
+
+#[test]
+fn a_job_that_waits_for_slots_can_ask_for_fewer() {
+    let parallelism = Parallelism::new(4).unwrap();
+    let mut script = Script::new(
+        CoordinatorConfig {
+            parallelism,
+            ..config()
+        },
+        BTreeMap::new(),
+    );
+    script.event(Event::Start);
+    script.join(1, 2);
+    let parallelism = Parallelism::new(2).unwrap();
+    script.command(Command::Rescale {
+        request: 1,
+        parallelism,
+    });
+    script.runs(1);
+    assert_eq!(script.deployment().parallelism, parallelism);
+    assert_eq!(script.done(1), Ok(None));
+}
+
+#[test]
+fn a_job_that_goes_on_after_its_final_checkpoint_takes_another_at_its_end() {
+    let mut script = Script::running();
+    script.end_all();
+    let (first, ..) = script.triggered();
+    script.acknowledge(first);
+    let mut script = Script::started(config(), script.log);
+    script.runs(1);
+    // Its sources found more to read, so that a periodic checkpoint came first.
+    script.checkpoint();
+    script.end_all();
+    let (last, ..) = script.triggered();
+    script.acknowledge(last);
+    script.commit(last);
+    let checkpoint = Some(last);
+    assert_eq!(script.outcome(), JobOutcome::Finished { checkpoint });
+    assert!(script.newest().manifest().unwrap().is_final);
+}
