@@ -251,7 +251,10 @@ impl LocalStore {
                 Err(StorageError::Failed {
                     fault: Fault::NotFound,
                     ..
-                }) if attempt < CREATE_ATTEMPTS_MAX => self.forget_folders(folder),
+                }) if attempt < CREATE_ATTEMPTS_MAX => {
+                    // Whoever removed it may have removed those above it too.
+                    self.lock_folders().clear();
+                }
                 result => return result,
             }
             attempt += 1;
@@ -266,30 +269,22 @@ impl LocalStore {
             .map_err(|error| StorageError::io("create", folder.display(), error))
     }
 
-    /// Makes a folder's name durable, and those of the folders above it.
+    /// Makes a folder's name durable, and those of the folders above it, as far as this process has
+    /// not done so before.
     fn make_durable(&self, folder: &Path) -> Result<()> {
-        if self.is_known(folder) {
-            return Ok(());
-        }
-        // From the top, so that no durable folder hangs in one that is not; those above the root
-        // may be closed to this user, and are not ours to vouch for.
-        let depth = folder
-            .strip_prefix(&self.root)
-            .map_or(0, |below| below.components().count());
-        let mut levels: Vec<_> = folder.ancestors().take(depth + 2).collect();
-        levels.reverse();
-        for (index, level) in levels.into_iter().enumerate() {
-            let level = if level.as_os_str().is_empty() {
-                Path::new(".")
-            } else {
-                level
-            };
-            match sync_folder(level) {
-                Err(_) if index == 0 => {}
+        let levels: Vec<_> = folder
+            .ancestors()
+            .take_while(|level| !self.is_known(level))
+            .collect();
+        // From the top, so that no durable folder hangs in one that is not.
+        for level in levels.into_iter().rev() {
+            match sync_folder(parent(level)) {
+                // What the root lies in may be closed to this user, and is not ours to vouch for.
+                Err(_) if self.root.starts_with(level) => {}
                 result => result?,
             }
+            self.lock_folders().insert(level.to_owned());
         }
-        self.lock_folders().insert(folder.to_owned());
         Ok(())
     }
 
