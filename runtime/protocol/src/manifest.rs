@@ -58,6 +58,11 @@ impl StateFile {
         format!("state/{attempt}/{checkpoint}/")
     }
 
+    /// Whether another job wrote the file and may delete it any time: its path is a whole URL.
+    pub fn is_foreign(&self) -> bool {
+        self.path.contains("://")
+    }
+
     /// Which attempt wrote a path below the job's folder, and for which checkpoint; `None` if no
     /// attempt of this job did.
     pub fn writer_of(path: &str) -> Option<(Attempt, CheckpointId)> {

@@ -223,8 +223,12 @@ impl Written {
 }
 
 impl<K: Key> StateChain<K> {
-    /// Begins with the files that were restored.
-    pub(crate) fn new(files: Vec<StateFile>) -> Self {
+    /// Begins with the files that were restored. Another job's may be deleted by it any time, so
+    /// after them the first snapshot holds everything anew.
+    pub(crate) fn new(mut files: Vec<StateFile>) -> Self {
+        if files.iter().any(StateFile::is_foreign) {
+            files.clear();
+        }
         Self {
             files,
             pending: None,
