@@ -100,19 +100,13 @@ where
 {
     pub(crate) fn new(function: P, selector: Arc<F>, mut context: OperatorContext) -> Self {
         let restore = context.restore.take();
-        // A file may hold other subtasks' key groups too. What is carried on names its own alone, else
-        // a later restore would take stale rows for another subtask's.
-        let narrow = |mut file: StateFile| {
-            file.key_groups = file.key_groups.intersect(context.key_groups)?;
-            Some(file)
-        };
         let watermark = restore.as_ref().and_then(|restore| restore.watermark_ms);
         let files = restore.map(|restore| restore.files).unwrap_or_default();
         Self {
             function,
             selector,
             table: KeyTable::new(context.key_groups, context.max),
-            chain: StateChain::new(files.into_iter().filter_map(narrow).collect()),
+            chain: StateChain::new(files),
             output: Output::default(),
             rows: Vec::new(),
             watermark,

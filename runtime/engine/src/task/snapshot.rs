@@ -193,30 +193,42 @@ impl FrozenSubtask {
         let _ = events.send(message);
     }
 
+    /// Carries out all work even where some fails: a sink's transaction that was cut off here must
+    /// become part of the next checkpoint.
     async fn write(self, folder: Option<Arc<JobFolder>>) -> Result<SubtaskSnapshot, String> {
         let mut operators = self.ready;
         let mut written_bytes = 0;
+        let mut failure = None;
+        let prefix = format!("state/{}/{}/", self.attempt, self.checkpoint);
         for (operator, work) in self.work {
-            let prefix = format!("state/{}/{}/", self.attempt, self.checkpoint);
             let path = format!("{prefix}{operator}-{}", self.subtask.index.0);
-            let target = SnapshotTarget {
+            match work(SnapshotTarget {
                 folder: folder.clone(),
                 path,
-            };
-            let snapshot = work(target)
-                .await
-                .map_err(|error| format!("operator `{operator}`: {}", describe(&*error)))?;
-            let own = snapshot
-                .files
-                .iter()
-                .filter(|file| file.path.starts_with(&prefix));
-            written_bytes += own.map(|file| file.size_bytes).sum::<u64>();
-            operators.push(snapshot);
+            })
+            .await
+            {
+                Ok(snapshot) => {
+                    let own = snapshot
+                        .files
+                        .iter()
+                        .filter(|file| file.path.starts_with(&prefix));
+                    written_bytes += own.map(|file| file.size_bytes).sum::<u64>();
+                    operators.push(snapshot);
+                }
+                Err(error) => {
+                    let reason = format!("operator `{operator}`: {}", describe(&*error));
+                    failure.get_or_insert(reason);
+                }
+            }
         }
-        Ok(SubtaskSnapshot {
-            operators,
-            written_bytes,
-            freeze_micros: self.freeze_micros,
-        })
+        match failure {
+            None => Ok(SubtaskSnapshot {
+                operators,
+                written_bytes,
+                freeze_micros: self.freeze_micros,
+            }),
+            Some(reason) => Err(reason),
+        }
     }
 }

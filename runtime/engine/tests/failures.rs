@@ -1,0 +1,224 @@
+//! Panics, errors, damaged state and full disks: told by name, and nothing lost.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+mod harness;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use harness::{Collect, Committed, Job, Numbers};
+use tidegate_engine::state::ValueState;
+use tidegate_engine::{
+    JobGraph, KeyedContext, KeyedProcess, Output, PermanentError, Pipeline, Result,
+};
+use tidegate_protocol::{FromWorker, Manifest};
+use tokio::sync::watch;
+
+/// Counts numbers by their last digit, and fails at one of them as told.
+#[derive(Clone)]
+struct Count {
+    fails_at: Arc<AtomicU64>,
+    how: Failure,
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Failure {
+    Panic,
+    Error,
+    Permanent,
+}
+
+impl KeyedProcess for Count {
+    type Key = u64;
+    type Input = u64;
+    type Output = (u64, u64);
+    type State = ValueState<u64>;
+
+    fn process(
+        &mut self,
+        number: u64,
+        context: &mut KeyedContext<'_, u64, ValueState<u64>>,
+        output: &mut Output<(u64, u64)>,
+    ) -> Result<()> {
+        if number == self.fails_at.load(Ordering::Relaxed) {
+            match self.how {
+                Failure::Panic => panic!("number {number} is unlucky"),
+                Failure::Error => return Err(format!("number {number} is refused").into()),
+                Failure::Permanent => return Err(PermanentError::new("no more of this").into()),
+            }
+        }
+        let count = context.state.get().unwrap_or(0) + 1;
+        context.state.set(count);
+        output.push((number % 10, count));
+        Ok(())
+    }
+}
+
+struct Run {
+    job: Job,
+    limit: watch::Sender<u64>,
+    fails_at: Arc<AtomicU64>,
+    committed: Committed,
+    folder: tempfile::TempDir,
+}
+
+fn graph(count: Count, limit: watch::Receiver<u64>, committed: &Committed) -> JobGraph {
+    let pipeline = Pipeline::new();
+    let show = |(digit, count): &(u64, u64)| format!("{digit} {count:04}");
+    pipeline
+        .source(
+            "numbers",
+            Numbers {
+                limit,
+                total: 100,
+                split_count: 4,
+            },
+        )
+        .key_by::<u64>(|number| number % 10)
+        .process("count", count)
+        .sink(
+            "collect",
+            Collect {
+                committed: committed.clone(),
+                show,
+            },
+        );
+    pipeline.build().unwrap()
+}
+
+async fn start(how: Failure) -> Run {
+    let folder = tempfile::tempdir().unwrap();
+    let committed = Committed::default();
+    let fails_at = Arc::new(AtomicU64::new(u64::MAX));
+    let (limit, limited) = watch::channel(0);
+    let count = Count {
+        fails_at: Arc::clone(&fails_at),
+        how,
+    };
+    let job = Job::new(graph(count, limited, &committed), folder.path()).await;
+    Run {
+        job,
+        limit,
+        fails_at,
+        committed,
+        folder,
+    }
+}
+
+/// Every count from 1 to 10 for each digit, each once.
+fn expected() -> Vec<String> {
+    (0..10)
+        .flat_map(|digit| (1..=10).map(move |count| format!("{digit} {count:04}")))
+        .collect()
+}
+
+async fn finish(mut run: Run, manifest: &Manifest, parallelism: u32) {
+    run.fails_at.store(u64::MAX, Ordering::Relaxed);
+    run.job.cancel().await;
+    run.job.deploy(Some(manifest), parallelism).await;
+    run.limit.send_replace(u64::MAX);
+    run.job.wait_ended().await;
+    let last = run.job.trigger(false).await;
+    run.job.complete(&last).await;
+    assert_eq!(run.committed.records(), expected());
+    run.job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_in_user_code_names_operator_and_message_and_the_job_goes_on_exactly() {
+    let cases = [
+        (Failure::Panic, "panicked: number 77 is unlucky", false),
+        (Failure::Error, "number 77 is refused", false),
+        (Failure::Permanent, "no more of this", true),
+    ];
+    for (how, expected_message, expected_permanent) in cases {
+        let mut run = start(how).await;
+        run.job.deploy(None, 2).await;
+        run.limit.send_replace(50);
+        run.job.wait_records("count", 50).await;
+        let manifest = run.job.trigger(false).await;
+        run.job.complete(&manifest).await;
+        run.fails_at.store(77, Ordering::Relaxed);
+        run.limit.send_replace(90);
+        match run.job.event().await {
+            FromWorker::Failed {
+                operator,
+                message,
+                is_permanent,
+                subtask,
+                ..
+            } => {
+                assert_eq!(operator.as_deref(), Some("count"));
+                assert_eq!(message, expected_message);
+                assert_eq!(is_permanent, expected_permanent);
+                assert!(subtask.is_some());
+            }
+            other => panic!("{other:?}"),
+        }
+        finish(run, &manifest, 3).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn damaged_state_is_refused_by_the_file_s_name() {
+    let mut run = start(Failure::Error).await;
+    run.job.deploy(None, 2).await;
+    run.limit.send_replace(50);
+    run.job.wait_records("count", 50).await;
+    let manifest = run.job.trigger(false).await;
+    run.job.complete(&manifest).await;
+    run.job.cancel().await;
+    let damaged = manifest.files().next().unwrap().path.clone();
+    let path = run.folder.path().join("test/job").join(&damaged);
+    let mut bytes = std::fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0x40;
+    std::fs::write(&path, &bytes).unwrap();
+    run.job.begin(Some(&manifest), 1).await;
+    match run.job.event().await {
+        FromWorker::Failed {
+            operator, message, ..
+        } => {
+            assert_eq!(operator.as_deref(), Some("count"));
+            assert!(message.contains(&damaged), "{message}");
+        }
+        other => panic!("{other:?}"),
+    }
+    bytes[middle] ^= 0x40;
+    std::fs::write(&path, &bytes).unwrap();
+    finish(run, &manifest, 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_that_refuses_writes_fails_the_checkpoint_and_not_the_job() {
+    let mut run = start(Failure::Error).await;
+    run.job.deploy(None, 2).await;
+    run.limit.send_replace(50);
+    run.job.wait_records("count", 50).await;
+    let manifest = run.job.trigger(false).await;
+    run.job.complete(&manifest).await;
+    // A file stands where the next checkpoint's folder would be.
+    let next = manifest.checkpoint.next();
+    let state = run
+        .folder
+        .path()
+        .join(format!("test/job/state/{}", manifest.attempt));
+    std::fs::write(state.join(next.to_string()), "").unwrap();
+    run.limit.send_replace(80);
+    run.job.wait_records("count", 80).await;
+    run.job.trigger_only(false);
+    let mut failed = 0;
+    while failed < 2 {
+        if let FromWorker::SnapshotFailed {
+            reason, checkpoint, ..
+        } = run.job.event().await
+        {
+            assert_eq!(checkpoint, next);
+            assert!(reason.contains("operator `count`"), "{reason}");
+            failed += 1;
+        }
+    }
+    let after = run.job.trigger(false).await;
+    run.job.complete(&after).await;
+    finish(run, &after, 4).await;
+}
