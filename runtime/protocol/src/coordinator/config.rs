@@ -13,7 +13,8 @@ pub enum StartFrom {
     Empty,
     /// A retained checkpoint of this job's own log.
     Checkpoint(CheckpointId),
-    /// Another job's manifest, already read by the driver, its file paths made whole URLs.
+    /// Another job's manifest, already read by the driver, its file paths made whole URLs. Its
+    /// sinks' transactions are left to that job.
     Foreign(Box<Manifest>),
 }
 

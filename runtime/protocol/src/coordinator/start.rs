@@ -8,8 +8,8 @@ use super::retention::LogView;
 use super::running::Running;
 use super::{Coordinator, Phase};
 use crate::{
-    Action, AppendOutcome, Base, CheckpointId, Entry, EntryBody, JobOutcome, JobState, LogNumber,
-    StartFrom,
+    Action, AppendOutcome, Base, CheckpointId, Entry, EntryBody, JobOutcome, JobPlan, JobState,
+    LogNumber, Manifest, OperatorKind, OperatorState, StartFrom,
 };
 
 /// Log operations that may fail in a row before the process's first fence: a person who has just
@@ -160,7 +160,9 @@ impl Coordinator {
         let base = match &self.start_from {
             None | Some(StartFrom::Latest) => latest(content),
             Some(StartFrom::Empty) => Base::Empty,
-            Some(StartFrom::Foreign(manifest)) => Base::Foreign(manifest.clone()),
+            Some(StartFrom::Foreign(manifest)) => {
+                Base::Foreign(without_transactions(manifest.clone(), &self.plan))
+            }
             Some(StartFrom::Checkpoint(checkpoint)) => match retained_as(*checkpoint) {
                 Some(entry) => Base::Checkpoint(entry.number),
                 None => return Err(not_retained(*checkpoint, content)),
@@ -228,6 +230,20 @@ impl Coordinator {
         self.phase = Phase::Running(Box::new(Running::new(log)));
         self.collection.is_due = true;
     }
+}
+
+/// Another job's checkpoint as far as it may be used: that job itself commits what it pre-committed.
+fn without_transactions(mut manifest: Box<Manifest>, plan: &JobPlan) -> Box<Manifest> {
+    let is_sink = |state: &OperatorState| {
+        let mut operators = plan.operators();
+        operators.any(|it| it.id == state.operator && it.kind == OperatorKind::Sink)
+    };
+    for state in manifest.operators.iter_mut().filter(|state| is_sink(state)) {
+        for subtask in &mut state.subtasks {
+            subtask.items.clear();
+        }
+    }
+    manifest
 }
 
 fn latest(content: &LogContent) -> Base {

@@ -155,6 +155,9 @@ fn a_foreign_checkpoint_is_remembered_by_the_fence() {
     assert_eq!(script.deployment().restored, Some(checkpoint_id(3)));
     let items = &script.deployment().subtasks[0].operators[0].items;
     assert_eq!(items[0], "0/0 of 3");
+    // What the other job has pre-committed is its own to commit.
+    let items = &script.deployment().subtasks[1].operators[0].items;
+    assert_eq!(items.len(), 0);
 }
 
 #[test]
