@@ -6,6 +6,7 @@ mod contract;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use contract::{ALL, checkpoint, fence, open_local, open_s3, write_file};
 use tidegate_protocol::{AppendOutcome, KeyGroup};
@@ -148,6 +149,73 @@ async fn a_mounted_secret_without_keys_is_told_with_its_folder() {
     assert_eq!(error.category(), "CredentialsMissing");
     assert!(
         error.to_string().contains(root.path().to_str().unwrap()),
+        "{error}"
+    );
+}
+
+/// Serves a server's endpoint by TLS with a certificate of an authority of one's own, as long as
+/// the test runs; gives the endpoint and the authority's certificate.
+async fn behind_tls(server: &S3Server) -> (String, String) {
+    let mut params = rcgen::CertificateParams::new(Vec::new()).unwrap();
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = rcgen::KeyPair::generate().unwrap();
+    let authority = params.self_signed(&authority_key).unwrap();
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    let certificate = params.signed_by(&key, &issuer).unwrap();
+
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key.into())
+        .unwrap();
+    let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(config));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("https://{}", listener.local_addr().unwrap());
+    let server = server.address();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut client = acceptor.accept(client).await?;
+                let mut server = tokio::net::TcpStream::connect(server).await?;
+                tokio::io::copy_bidirectional(&mut client, &mut server).await
+            });
+        }
+    });
+    (endpoint, authority.pem())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_trusted_if_its_authority_is() {
+    let server = start();
+    let (endpoint, authority) = behind_tls(&server).await;
+    let root = tempfile::tempdir().unwrap();
+    let file = root.path().join("authority.pem");
+    fs::write(&file, authority).unwrap();
+    let url = format!("s3://{BUCKET}/a?endpoint={endpoint}");
+    let keys = [
+        ("AWS_ACCESS_KEY_ID", server.access_key()),
+        ("AWS_SECRET_ACCESS_KEY", server.secret_key()),
+    ];
+    let file = file.to_str().unwrap();
+    let trusted = [&keys[..], &[("SSL_CERT_FILE", file)]].concat();
+    tokio::task::block_in_place(|| run_child(GOOD, &url, &trusted));
+    tokio::task::block_in_place(|| run_child("using_an_unknown_authority", &url, &keys));
+}
+
+#[tokio::test]
+#[ignore = "run by a_certificate_is_trusted_if_its_authority_is"]
+async fn using_an_unknown_authority() {
+    let url = StorageUrl::parse(&std::env::var(CHILD_URL).unwrap()).unwrap();
+    let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+    let error = JobFolder::at(store).list_log().await.unwrap_err();
+    assert_eq!(error.category(), "TlsFailed", "{}", error.with_causes());
+    assert!(
+        error.to_string().contains("its authority trusted"),
         "{error}"
     );
 }
