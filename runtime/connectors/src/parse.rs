@@ -69,7 +69,11 @@ impl BadLines {
             Some(handler) => handler,
             none => {
                 let metrics = Arc::clone(&self.metrics);
-                none.insert(BadRecordHandler::new(&self.policy, &self.operator, metrics)?)
+                none.insert(BadRecordHandler::new(
+                    &self.policy,
+                    &self.operator,
+                    metrics,
+                )?)
             }
         };
         let place = format!("line {line_count} since the start");
@@ -98,7 +102,10 @@ mod tests {
         skipped.treat(2, &problem, "b;2").unwrap();
         assert_eq!(skipped.metrics.skipped_records.get(), 2);
 
-        let error = bad(BadRecords::Fail).treat(7, &problem, "a;1").unwrap_err().to_string();
+        let error = bad(BadRecords::Fail)
+            .treat(7, &problem, "a;1")
+            .unwrap_err()
+            .to_string();
         for part in ["parse", "line 7", "there is no comma", "a;1"] {
             assert!(error.contains(part), "{part} is not in: {error}");
         }
