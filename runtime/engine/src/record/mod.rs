@@ -239,7 +239,7 @@ where
 #[derive(Clone)]
 pub struct Rows<R: Record> {
     columns: R::Columns,
-    row_count: usize,
+    batch: RecordBatch,
 }
 
 impl<R: Record> Rows<R> {
@@ -248,18 +248,23 @@ impl<R: Record> Rows<R> {
         let columns = R::columns(batch.columns())?;
         Some(Self {
             columns,
-            row_count: batch.num_rows(),
+            batch: batch.clone(),
         })
+    }
+
+    /// The rows as Arrow columns, for formats that take any record.
+    pub fn batch(&self) -> &RecordBatch {
+        &self.batch
     }
 
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.row_count
+        self.batch.num_rows()
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.row_count == 0
+        self.batch.num_rows() == 0
     }
 
     /// One row.
@@ -273,6 +278,6 @@ impl<R: Record> Rows<R> {
 
     /// All rows in order.
     pub fn iter(&self) -> impl Iterator<Item = R::View<'_>> {
-        (0..self.row_count).map(|row| R::view(&self.columns, row))
+        (0..self.len()).map(|row| R::view(&self.columns, row))
     }
 }
