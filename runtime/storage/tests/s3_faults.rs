@@ -3,10 +3,13 @@
 
 mod contract;
 
+use std::path::Path;
+use std::time::{Duration, Instant};
+
 use contract::{ALL, fence, number, open_s3, write_file};
 use rstest::rstest;
 use tidegate_protocol::{AppendOutcome, KeyGroup};
-use tidegate_storage::JobFolder;
+use tidegate_storage::{JobFolder, WriteOptions};
 use tidegate_testkit::{Fault, FaultPlan, FaultProxy, S3Flavour, S3Server};
 
 const BUCKET: &str = "tidegate-test";
@@ -230,4 +233,76 @@ async fn a_server_that_restarts_is_waited_for() {
     let append = tokio::spawn(async move { folder.append(&fence(2, 2)).await });
     hostile.server.restart().unwrap();
     assert_eq!(append.await.unwrap(), AppendOutcome::Created);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upload_that_is_given_up_leaves_no_parts() {
+    let hostile = start(S3Flavour::Minio).await;
+    let parts = hostile.server.data_folder().join(".minio.sys/multipart");
+    let schema = contract::schema();
+    let path = "state/1/1/count-0.arrow";
+    let mut writer = hostile
+        .folder
+        .create_state_file(path, schema, WriteOptions::default())
+        .await
+        .unwrap();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    for group in (0..128).map(KeyGroup) {
+        let runs = [(group, 10_000)];
+        writer.write(&runs, &contract::batch(&runs)).await.unwrap();
+        if file_count(&parts) > 0 {
+            break;
+        }
+    }
+    assert!(file_count(&parts) > 0, "no part was sent");
+    drop(writer);
+    while file_count(&parts) > 0 {
+        assert!(Instant::now() < deadline, "parts stay behind");
+        tokio::task::yield_now().await;
+    }
+    let listed = hostile
+        .server
+        .data_folder()
+        .join(BUCKET)
+        .join("some/prefix/default");
+    assert!(!listed.join("word-count").join(path).exists());
+}
+
+fn file_count(folder: &Path) -> usize {
+    // What is deleted meanwhile is not counted.
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.file_type() {
+            Ok(kind) if kind.is_dir() => file_count(&entry.path()),
+            _ => 1,
+        })
+        .sum()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_are_as_few_as_can_be() {
+    let hostile = start(S3Flavour::Versitygw).await;
+    let folder = &hostile.folder;
+    let mut before = 0;
+    let mut spent = || {
+        let now = hostile.proxy.counts().requests;
+        now - std::mem::replace(&mut before, now)
+    };
+    assert_eq!(folder.append(&fence(1, 1)).await, AppendOutcome::Created);
+    assert_eq!(spent(), 1, "append");
+    assert_eq!(folder.append(&fence(1, 2)).await, AppendOutcome::Taken);
+    assert_eq!(spent(), 2, "append where another entry stands");
+    folder.list_log().await.unwrap();
+    assert_eq!(spent(), 1, "list");
+    folder.read_entry(number(1)).await.unwrap();
+    assert_eq!(spent(), 1, "read an entry");
+    let path = "state/1/1/count-0.arrow";
+    let file = write_file(folder, path, &[vec![(KeyGroup(3), 100)]]).await;
+    assert_eq!(spent(), 1, "write a small state file");
+    folder.read_state_file(&file, ALL).await.unwrap();
+    assert_eq!(
+        spent(),
+        2,
+        "read a small state file: its length, its content"
+    );
 }
