@@ -191,3 +191,70 @@ pub enum FromWorker {
         attempt: Attempt,
     },
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ChainId, FileKind, SubtaskIndex};
+
+    /// Workers may be pods: what is said must come through as JSON.
+    fn comes_through<T>(said: &T)
+    where
+        T: Serialize + serde::de::DeserializeOwned + PartialEq + std::fmt::Debug,
+    {
+        let text = serde_json::to_string(said).unwrap();
+        assert_eq!(serde_json::from_str::<T>(&text).unwrap(), *said, "{text}");
+    }
+
+    #[test]
+    fn a_deployment_and_an_acknowledgement_come_through_as_json() {
+        let subtask = SubtaskId {
+            chain: ChainId(1),
+            index: SubtaskIndex(2),
+        };
+        let key_groups = KeyGroupRange { start: 3, end: 9 };
+        let files = vec![StateFile {
+            path: "state/1/2/count-2.arrow".to_owned(),
+            kind: FileKind::Base,
+            size_bytes: u64::MAX,
+            checksum: "0123456789abcdef".to_owned(),
+            key_groups,
+            row_count: 7,
+        }];
+        let items = vec![serde_json::json!({ "split": "a", "offset": 1 })];
+        let operator = OperatorId::new("count").unwrap();
+        comes_through(&ToWorker::Deploy(Box::new(Deployment {
+            attempt: Attempt::FIRST,
+            parallelism: Parallelism::new(3).unwrap(),
+            restored: Some(CheckpointId::FIRST),
+            is_final: false,
+            subtasks: vec![SubtaskDeployment {
+                subtask,
+                worker: WorkerId::FIRST,
+                operators: vec![OperatorRestore {
+                    operator: operator.clone(),
+                    key_groups,
+                    files: files.clone(),
+                    items: items.clone(),
+                    watermark_ms: Some(-1),
+                }],
+            }],
+        })));
+        comes_through(&FromWorker::Acknowledged {
+            attempt: Attempt::FIRST,
+            checkpoint: CheckpointId::FIRST,
+            subtask,
+            snapshot: Box::new(SubtaskSnapshot {
+                operators: vec![OperatorSnapshot {
+                    operator,
+                    key_groups,
+                    files,
+                    items,
+                    watermark_ms: None,
+                }],
+                written_bytes: 12,
+                freeze_micros: 34,
+            }),
+        });
+    }
+}

@@ -94,13 +94,78 @@ impl JobPlan {
     /// equal ones, whatever their operators' display names.
     pub fn fingerprint(&self) -> String {
         let mut hash = 0;
+        let mut add = |part: serde_json::Result<String>| {
+            let text = part.expect("plans hold no maps");
+            hash = crate::hash_key_with_seed(text.as_bytes(), hash);
+        };
         for chain in &self.chains {
             for operator in &chain.operators {
-                let text = format!("{:?}", (&operator.id, operator.kind, &operator.state));
-                hash = crate::hash_key_with_seed(text.as_bytes(), hash);
+                let part = (&operator.id, operator.kind, &operator.state);
+                add(serde_json::to_string(&part));
             }
-            hash = crate::hash_key_with_seed(format!("{:?}", chain.outputs).as_bytes(), hash);
+            add(serde_json::to_string(&chain.outputs));
         }
         format!("{hash:016x}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::OperatorId;
+
+    fn plan() -> JobPlan {
+        let operator = |id: &str, kind, state| OperatorPlan {
+            id: OperatorId::new(id).unwrap(),
+            name: id.to_owned(),
+            kind,
+            state,
+        };
+        let column = StateColumn {
+            name: "count".to_owned(),
+            kind: "value".to_owned(),
+            data_type: "UInt64".to_owned(),
+        };
+        let schema = StateSchema {
+            key: "Utf8".to_owned(),
+            columns: vec![column],
+        };
+        let chain = |id, operator, outputs| ChainPlan {
+            id: ChainId(id),
+            operators: vec![operator],
+            outputs,
+        };
+        let source = operator("lines", OperatorKind::Source, None);
+        let counts = operator("count", OperatorKind::Keyed, Some(schema));
+        JobPlan {
+            chains: vec![
+                chain(0, source, vec![ChainId(1)]),
+                chain(1, counts, Vec::new()),
+            ],
+            max_parallelism: MaxParallelism::default(),
+        }
+    }
+
+    #[test]
+    fn the_fingerprint_of_a_plan_never_changes() {
+        assert_eq!(plan().fingerprint(), "19f541e602ef9db9");
+    }
+
+    #[test]
+    fn names_for_people_do_not_count_and_everything_else_does() {
+        let mut renamed = plan();
+        renamed.chains[0].operators[0].name = "the lines".to_owned();
+        assert_eq!(renamed.fingerprint(), plan().fingerprint());
+        let changes: [fn(&mut JobPlan); 4] = [
+            |plan| plan.chains[0].operators[0].id = OperatorId::new("rows").unwrap(),
+            |plan| plan.chains[0].operators[0].kind = OperatorKind::Stateless,
+            |plan| plan.chains[1].operators[0].state = None,
+            |plan| plan.chains[0].outputs.clear(),
+        ];
+        for change in changes {
+            let mut changed = plan();
+            change(&mut changed);
+            assert_ne!(changed.fingerprint(), plan().fingerprint());
+        }
     }
 }
