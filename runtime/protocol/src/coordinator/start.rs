@@ -232,7 +232,8 @@ impl Coordinator {
     }
 }
 
-/// Another job's checkpoint as far as it may be used: that job itself commits what it pre-committed.
+/// Another job's checkpoint as far as it may be used: what that job pre-committed is its own to
+/// commit.
 fn without_transactions(mut manifest: Box<Manifest>, plan: &JobPlan) -> Box<Manifest> {
     let is_sink = |state: &OperatorState| {
         let mut operators = plan.operators();
