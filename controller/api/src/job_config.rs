@@ -52,7 +52,7 @@ pub struct JobConfig {
     /// The lowest level that is logged.
     pub log_level: LogLevel,
     /// The address that the job API, metrics and health are served at, such as `127.0.0.1:8082`;
-    /// the job process chooses one when absent.
+    /// none of them is served when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub listen_address: Option<String>,
     /// How the job process tells what it does.

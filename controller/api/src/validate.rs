@@ -86,7 +86,7 @@ pub enum Logic {
 pub struct Start {
     /// Where checkpoints are kept.
     pub storage: StorageConfig,
-    /// The address of the job API; the job process chooses one when absent.
+    /// The address of the job API; none is served when absent.
     pub listen_address: Option<String>,
     /// How the job process tells what it does.
     pub output: OutputConfig,

@@ -97,11 +97,9 @@ async fn supervise(launch: Launch) -> std::io::Result<Ended> {
             _ = hangups.recv() => Signal::TERM,
         };
         signal_count += 1;
+        // The job itself tells what it does now.
         send(pid, received);
-        if signal_count == 1 {
-            let hint = "stopping with a savepoint; interrupt again to stop at once";
-            let _ = writeln!(std::io::stderr(), "{hint}");
-        } else {
+        if signal_count > 1 {
             break end_at_once(&mut child, pid).await?;
         }
     };

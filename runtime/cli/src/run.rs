@@ -279,10 +279,9 @@ fn announce(config: &JobConfig, program: &Path) {
     } else {
         ""
     };
-    let folder = config.job_folder();
     let _ = writeln!(
         std::io::stderr(),
-        "running {namespace}/{name} from {shown}{hint}\nkeeping its checkpoints in {folder}"
+        "running {namespace}/{name} from {shown}{hint}"
     );
 }
 

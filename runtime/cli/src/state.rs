@@ -178,39 +178,38 @@ fn render_json(
 }
 
 fn render_text(operator: &OperatorState, rows: &[Row], limit: Option<usize>) -> String {
-    let mut names: Vec<&String> = Vec::new();
+    let mut names: Vec<&str> = Vec::new();
     for (name, _) in rows.iter().flat_map(|row| &row.state) {
-        if !names.contains(&name) {
+        // What the engine keeps for itself, such as timers, is for programs.
+        if !name.starts_with('_') && !names.contains(&name.as_str()) {
             names.push(name);
         }
     }
-    let heads = ["KEY", "KEY GROUP"].map(String::from).into_iter();
-    let heads = heads.chain(names.iter().map(ToString::to_string));
-    let is_number = |index: usize| {
-        rows.iter().any(|row| {
-            row.state
-                .get(index)
-                .is_some_and(|(_, value)| value.is_number())
-        })
+    let state = |row: &'_ Row, name: &str| -> Option<Value> {
+        let found = row.state.iter().find(|(of, _)| of == name);
+        found.map(|(_, value)| value.clone())
     };
-    let aligns = [Align::Left, Align::Right].into_iter();
-    let aligns = aligns.chain((0..names.len()).map(|index| match is_number(index) {
-        true => Align::Right,
-        false => Align::Left,
-    }));
-    let mut table = Table::new(heads.zip(aligns));
+    let align = |name: &str| {
+        let is_number = |row: &Row| state(row, name).is_some_and(|value| value.is_number());
+        if rows.iter().any(is_number) {
+            Align::Right
+        } else {
+            Align::Left
+        }
+    };
+    let mut columns = vec![("KEY", Align::Left), ("KEY GROUP", Align::Right)];
+    columns.extend(names.iter().map(|name| (*name, align(name))));
+    let mut table = Table::new(columns);
     for row in rows {
         let mut cells = vec![value::plain(&row.key), row.key_group.to_string()];
-        cells.extend(names.iter().map(|name| {
-            let found = row.state.iter().find(|(of, _)| of == *name);
-            found.map_or_else(String::new, |(_, value)| value::plain(value))
-        }));
+        let states = names.iter().map(|name| state(row, name));
+        cells.extend(states.map(|value| value.as_ref().map_or_else(String::new, value::plain)));
         table.push(cells);
     }
     let end = match (limit, rows) {
         (Some(limit), _) => format!("only the first {limit} rows; print more with --limit\n"),
         (None, []) => format!("{} keeps no rows\n", operator.operator),
-        (None, _) => return table.render(),
+        (None, _) => String::new(),
     };
     format!("{}{end}", table.render())
 }

@@ -56,3 +56,32 @@ fn several_keyed_operators_ask_which() {
         ["several operators keep state by key, a, b; choose one with --operator"]
     );
 }
+
+#[test]
+fn a_state_that_is_not_set_leaves_its_cell_empty() {
+    let manifest = manifest(4, 1);
+    let row = |key: &str, state: &[(&str, Value)]| Row {
+        key: json!(key),
+        key_group: 1,
+        state: state
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), value.clone()))
+            .collect(),
+    };
+    let rows = [
+        row(
+            "a",
+            &[("names", json!(["x"])), ("_event_timers", json!([5]))],
+        ),
+        row("b", &[("count", json!(12345))]),
+    ];
+    let text = render_text(&manifest.operators[0], &rows, None);
+    let expected = "KEY  KEY GROUP  names  count\n\
+                    a            1  [\"x\"]\n\
+                    b            1         12345\n";
+    assert_eq!(text, expected);
+    assert_eq!(
+        render_text(&manifest.operators[0], &[], None),
+        "KEY  KEY GROUP\na keeps no rows\n"
+    );
+}
