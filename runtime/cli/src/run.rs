@@ -15,6 +15,7 @@ use crate::failure::{EXIT_INVALID, Failure, print, with_causes};
 use crate::launch::{self, Ended, Launch};
 use crate::manifest;
 use crate::program::{self, Search};
+use crate::yaml::LENGTH_LIMIT;
 
 /// Where checkpoints are kept when nobody says.
 const DEFAULT_STATE_FOLDER: &str = "tidegate-data";
@@ -79,19 +80,19 @@ fn read_job(args: &ManifestArgs) -> Result<ValidJob, Failure> {
         args.file.display().to_string()
     };
     let bytes = if is_stdin {
-        let mut bytes = Vec::new();
-        std::io::stdin()
-            .lock()
-            .read_to_end(&mut bytes)
-            .map(|_| bytes)
+        read_bounded(std::io::stdin().lock())
     } else {
-        std::fs::read(&args.file)
+        std::fs::File::open(&args.file).and_then(read_bounded)
     };
     let bytes = bytes.map_err(|error| {
         Failure::invalid(format!(
             "the manifest {name} cannot be read: {error}; check its path"
         ))
     })?;
+    if bytes.len() > LENGTH_LIMIT {
+        let text = format!("{name} is longer than {LENGTH_LIMIT} bytes; a manifest is shorter");
+        return Err(Failure::invalid(text));
+    }
     let text = String::from_utf8(bytes).map_err(|error| {
         let at = error.utf8_error().valid_up_to();
         Failure::invalid(format!(
@@ -105,6 +106,13 @@ fn read_job(args: &ManifestArgs) -> Result<ValidJob, Failure> {
             .collect(),
         exit_code: EXIT_INVALID,
     })
+}
+
+/// Reads a manifest, or as much of a longer file as shows that it is none.
+fn read_bounded(file: impl Read) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.take(LENGTH_LIMIT as u64 + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
 }
 
 /// The program of a job that can be run here.

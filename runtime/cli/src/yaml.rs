@@ -9,7 +9,7 @@ mod scalar;
 
 use std::fmt;
 
-pub(crate) use build::{YamlError, parse_documents};
+pub(crate) use build::{LENGTH_LIMIT, YamlError, parse_documents};
 pub(crate) use scalar::plain_scalar;
 
 use crate::path::{FieldPath, Segment};

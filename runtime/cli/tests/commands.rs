@@ -32,6 +32,8 @@ use rstest::rstest;
 #[case("sql.txt", &["run", "job.yaml", "--set", "spec.program=", "--set", "spec.sql=SELECT 1"])]
 #[case("suspended.txt", &["run", "job.yaml", "--set", "spec.suspend=true"])]
 #[case("start-from.txt", &["run", "job.yaml", "--set", "spec.startFrom=before-upgrade"])]
+#[case("endless.txt", &["validate", "/dev/zero"])]
+#[case("no-manifest.txt", &["validate", "."])]
 #[case("no-folder.txt", &["checkpoints", "list", "absent"])]
 #[case("empty-folder.txt", &["checkpoints", "list", "."])]
 #[case("bad-job.txt", &["checkpoints", "list", ".", "--job", "Word_Count"])]
