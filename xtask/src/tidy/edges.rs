@@ -59,8 +59,11 @@ const EDGES: &[(&str, &[&str])] = &[
 
 /// What an example may use is what a user may use.
 const EXAMPLE_EDGES: &[&str] = &["tidegate"];
-/// Whatever may be used, tests may use besides.
-const TEST_EDGES: &[&str] = &["tidegate-testkit"];
+/// Whatever may be used, tests may use besides: servers, and for the derives what they derive.
+const TEST_EDGES: &[(&str, &str)] = &[
+    ("*", "tidegate-testkit"),
+    ("tidegate-derive", "tidegate-engine"),
+];
 
 /// Only this folder knows the SQL planner.
 const SQL_FOLDER: &str = "runtime/sql";
@@ -187,7 +190,9 @@ pub(crate) fn check_direct(packages: &[Package]) -> Vec<Finding> {
         for dependency in &package.dependencies {
             let name = dependency.name.as_str();
             let is_ours = packages.iter().any(|package| package.name == name);
-            let is_for_tests = dependency.is_dev && TEST_EDGES.contains(&name);
+            let is_test_edge =
+                |(from, to): &(&str, &str)| (*from == "*" || *from == package.name) && *to == name;
+            let is_for_tests = dependency.is_dev && TEST_EDGES.iter().any(is_test_edge);
             if is_ours && !allowed.contains(&name) && !is_for_tests && name != package.name {
                 let message = format!("must not depend on {name} (docs/ARCHITECTURE.md)");
                 findings.push(Finding::new(&package.name, 0, message));
