@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::hash::{BuildHasher, RandomState};
+use std::io::{self, IsTerminal};
 use std::process;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +10,8 @@ use std::time::Duration;
 use tidegate_api::job_config::JobConfig;
 use tidegate_engine::{JobGraph, Worker, WorkerConfig};
 use tidegate_protocol::{
-    Coordinator, CoordinatorConfig, FromWorker, JobOutcome, Manifest, Parallelism, RestartPolicy,
-    StartFrom,
+    Coordinator, CoordinatorConfig, FromWorker, JobOutcome, Manifest, OperatorKind, OperatorPlan,
+    Parallelism, RestartPolicy, StartFrom,
 };
 use tokio::net::TcpListener;
 use tokio::runtime::{Builder, Handle, Runtime};
@@ -50,7 +51,8 @@ pub fn run_job(config: &JobConfig, graph: JobGraph) -> Result<JobOutcome, StartE
     if let Some(starter) = config.parent_process_id {
         parent::watch(starter).map_err(system("the watch over the starter"))?;
     }
-    let screen = Screen::stderr(config.output.is_terminal);
+    let is_redrawn = config.output.is_terminal && !prints_beside(&graph);
+    let screen = Screen::stderr(is_redrawn);
     logging::start(config.log_level, Arc::clone(&screen));
     let runtime = io_runtime()?;
     let ended = runtime.block_on(run(config, Arc::new(graph), screen));
@@ -65,6 +67,14 @@ pub fn run_job(config: &JobConfig, graph: JobGraph) -> Result<JobOutcome, StartE
     });
     runtime.shutdown_timeout(HTTP_LINGER);
     result
+}
+
+/// Whether a sink may print on the terminal on which progress is shown: then no line there can be
+/// redrawn. A sink that keeps its result somewhere else says where.
+fn prints_beside(graph: &JobGraph) -> bool {
+    let is_sink = |operator: &&OperatorPlan| operator.kind == OperatorKind::Sink;
+    let sink_count = graph.plan().operators().filter(is_sink).count();
+    io::stdout().is_terminal() && sink_count > graph.sink_locations().len()
 }
 
 fn io_runtime() -> Result<Runtime, StartError> {
@@ -171,6 +181,8 @@ fn coordinator_config(
             reset_after_ms: config.restart.reset_after_ms,
         },
         start_from,
+        // Whoever starts the job by hand means it each time.
+        start_generation: u64::try_from(system_ms()).unwrap_or(0),
         writer: writer(),
         // The hasher's keys are random and differ for every process.
         nonce_seed: RandomState::new().hash_one((process::id(), system_ms())),

@@ -134,6 +134,12 @@ pub struct Manifest {
     pub operators: Vec<OperatorState>,
 }
 
+// The signature is what serde calls with.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
 impl Entry {
     /// The manifest, if the entry is a completed checkpoint.
     pub const fn manifest(&self) -> Option<&Manifest> {
@@ -217,6 +223,10 @@ pub struct Entry {
     pub nonce: u64,
     /// The whole set of retained checkpoints, as the numbers of their entries, ascending.
     pub retained: Vec<LogNumber>,
+    /// The newest request to start from elsewhere than the latest that was honoured; 0: none. Who
+    /// makes an older or the same request starts from the latest.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub start_generation: u64,
     /// What it says.
     #[serde(flatten)]
     pub body: EntryBody,

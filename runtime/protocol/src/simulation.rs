@@ -11,6 +11,7 @@
 //! `SIM_SEED=… SIM_SEEDS=… cargo test -p tidegate-protocol no_seed_breaks_an_invariant` runs other
 //! seeds; `SIM_TRACE=1` prints what happened in the one that failed.
 
+mod beginning;
 mod collector;
 mod dataflow;
 mod faults;
@@ -49,6 +50,10 @@ pub(crate) enum Bug {
     TreatUnknownAsFailed,
     /// Rule 2 dropped: the newest manifest listed is restored, named or not.
     RestoreNewestManifestSeen,
+    /// The newest retained checkpoint is restored, though the highest entry goes on from another.
+    ForgetBase,
+    /// A request to start from elsewhere is honoured by every process that is told it.
+    HonourStartAgain,
     /// Rule 3 dropped: the highest entry is freed.
     FreeHighest,
     /// Rule 3 dropped: an entry that the highest one names is freed.

@@ -166,6 +166,7 @@ async fn append(folder: &JobFolder, number: u64, retained: &[u64], body: EntryBo
         number: log_number(number),
         nonce: number,
         retained: retained.iter().map(|number| log_number(*number)).collect(),
+        start_generation: 0,
         body,
     };
     assert!(matches!(

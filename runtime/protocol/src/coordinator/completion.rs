@@ -48,8 +48,9 @@ impl Coordinator {
         let number = running.log.next_number();
         let keep_count = self.config.retained_checkpoints;
         let retained = running.log.retained_with(number, manifest.kind, keep_count);
+        let generation = running.log.start_generation;
         let body = EntryBody::Checkpoint(manifest);
-        let entry = self.out.new_entry(number, retained, body);
+        let entry = self.out.new_entry(number, retained, generation, body);
         let append = LogAppend::begin(entry, &mut self.out);
         running.write = Some((append, Writing::Checkpoint));
     }
@@ -80,12 +81,13 @@ impl Coordinator {
         }
         let named = running.log.retained.iter().map(|entry| entry.number);
         let retained = named.filter(|number| !released.contains(number)).collect();
+        let generation = running.log.start_generation;
         let body = EntryBody::Release {
             created_ms: self.now_ms,
             base: running.log.base.clone(),
         };
         let number = running.log.next_number();
-        let entry = self.out.new_entry(number, retained, body);
+        let entry = self.out.new_entry(number, retained, generation, body);
         let append = LogAppend::begin(entry, &mut self.out);
         running.write = Some((append, Writing::Release(requests)));
     }

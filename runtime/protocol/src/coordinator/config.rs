@@ -50,6 +50,10 @@ pub struct CoordinatorConfig {
     pub restart: RestartPolicy,
     /// Where the first attempt takes its state from; later attempts take the latest.
     pub start_from: StartFrom,
+    /// Orders requests to start from elsewhere than the latest: one is honoured only if the log
+    /// knows none as new, so that a process that is started again, a second one beside it or one
+    /// that slept does not throw back the job. For a person at a terminal, the time of the start.
+    pub start_generation: u64,
     /// Names this process in fences, for people.
     pub writer: String,
     /// Seeds nonces; differs for every process.

@@ -63,6 +63,7 @@ impl Outbox {
         &mut self,
         number: LogNumber,
         retained: Vec<LogNumber>,
+        start_generation: u64,
         body: EntryBody,
     ) -> Entry {
         self.nonce_count += 1;
@@ -72,6 +73,7 @@ impl Outbox {
             number,
             nonce: crate::hash_key_with_seed(&count, self.nonce_seed),
             retained,
+            start_generation,
             body,
         }
     }

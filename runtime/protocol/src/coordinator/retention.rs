@@ -16,6 +16,8 @@ pub(super) struct LogView {
     pub(super) head: LogNumber,
     pub(super) base: Base,
     pub(super) retained: Vec<Entry>,
+    /// As every entry carries it on.
+    pub(super) start_generation: u64,
     /// The listing that showed `head` to be the highest.
     numbers: Vec<LogNumber>,
 }
@@ -33,6 +35,7 @@ impl LogView {
         Self {
             head: fence.number,
             base: fence.base(),
+            start_generation: fence.start_generation,
             retained: content.retained,
             numbers,
         }

@@ -142,7 +142,16 @@ impl Coordinator {
             writer: self.config.writer.clone(),
             base,
         };
-        let fence = self.out.new_entry(number, retained, body);
+        let honoured = content
+            .highest
+            .as_ref()
+            .map_or(0, |entry| entry.start_generation);
+        let generation = if self.requested_start(&content).is_some() {
+            self.config.start_generation
+        } else {
+            honoured
+        };
+        let fence = self.out.new_entry(number, retained, generation, body);
         if planted!(SkipFence) {
             let log = LogView::of_fence(content, &fence, vec![number]);
             return self.fenced(log);
@@ -151,13 +160,23 @@ impl Coordinator {
         self.phase = Phase::Fencing(Box::new(Fencing { append, content }));
     }
 
+    /// The request to start from elsewhere than the latest, unless the log has honoured it, or a
+    /// newer one, already.
+    fn requested_start(&self, content: &LogContent) -> Option<&StartFrom> {
+        let honoured = content.highest.as_ref().map(|entry| entry.start_generation);
+        let is_new = honoured < Some(self.config.start_generation)
+            || planted!(HonourStartAgain) && self.start_from.is_some();
+        let start_from = self.start_from.as_ref().filter(|_| is_new);
+        start_from.filter(|start_from| **start_from != StartFrom::Latest)
+    }
+
     /// What the attempt goes on from, checked against the plan before anything is written.
     fn choose_base(&self, content: &LogContent) -> Result<Base, String> {
         let retained_as = |checkpoint: CheckpointId| {
             let mut entries = content.retained.iter();
             entries.find(|entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint))
         };
-        let base = match &self.start_from {
+        let base = match self.requested_start(content) {
             None | Some(StartFrom::Latest) => latest(content),
             Some(StartFrom::Empty) => Base::Empty,
             Some(StartFrom::Foreign(manifest)) => {
@@ -248,11 +267,14 @@ fn without_transactions(mut manifest: Box<Manifest>, plan: &JobPlan) -> Box<Mani
 }
 
 fn latest(content: &LogContent) -> Base {
-    if planted!(RestoreNewestManifestSeen) {
+    let base = content.highest.as_ref().map_or(Base::Empty, Entry::base);
+    let takes_newest = planted!(ForgetBase)
+        || planted!(RestoreNewestManifestSeen) && matches!(base, Base::Checkpoint(_));
+    if takes_newest {
         let newest = content.retained.last();
         return newest.map_or(Base::Empty, |entry| Base::Checkpoint(entry.number));
     }
-    content.highest.as_ref().map_or(Base::Empty, Entry::base)
+    base
 }
 
 fn not_retained(checkpoint: CheckpointId, content: &LogContent) -> String {

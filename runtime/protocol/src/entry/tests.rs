@@ -67,6 +67,16 @@ fn the_golden_fence_of_format_1_is_read_for_ever() {
 }
 
 #[test]
+fn a_start_generation_is_written_only_where_there_is_one() {
+    let mut entry = golden();
+    assert_eq!(entry.start_generation, 0);
+    entry.start_generation = 5;
+    let bytes = entry.to_bytes();
+    assert!(String::from_utf8_lossy(&bytes).contains("\"startGeneration\":5"));
+    assert_eq!(Entry::parse(&bytes, number(42)).unwrap(), entry);
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     let mut json = golden_json();
     json["format"] = 2.into();

@@ -77,7 +77,8 @@ impl World {
             self.oracle
                 .new_highest(&self.store, &self.input, &self.plan, choice)?;
         }
-        self.oracle.check_log(&self.store)
+        self.oracle.check_log(&self.store)?;
+        self.other_job_collects()
     }
 
     pub(super) fn list(&mut self, process: u32, request: u64) {

@@ -7,7 +7,7 @@ use super::dataflow::Dataflow;
 use super::world::{Happening, World};
 use crate::{
     Action, Attempt, Coordinator, CoordinatorConfig, Deployment, Event, FromWorker, JobOutcome,
-    Parallelism, RestartPolicy, StartFrom, ToWorker, WorkerId,
+    Parallelism, RestartPolicy, ToWorker, WorkerId,
 };
 
 /// One worker.
@@ -67,7 +67,8 @@ impl World {
                 max_restarts: None,
                 reset_after_ms: scale * 20,
             },
-            start_from: StartFrom::Latest,
+            start_from: self.start_from.clone(),
+            start_generation: 1,
             writer: format!("process {id}"),
             nonce_seed: self.random.next(),
         };

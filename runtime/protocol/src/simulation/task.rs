@@ -100,12 +100,20 @@ pub(super) struct Task {
 
 impl Keyed {
     pub(super) fn restore(restore: &OperatorRestore, rows: Rows) -> Self {
+        let tallies: BTreeMap<_, _> = rows.into_iter().collect();
+        // Another job's files may go any time, so everything is written anew.
+        let is_foreign = restore.files.iter().any(StateFile::is_foreign);
+        let (chain, dirty) = if is_foreign {
+            (Vec::new(), tallies.keys().copied().collect())
+        } else {
+            (restore.files.clone(), BTreeSet::new())
+        };
         Self {
             key_groups: restore.key_groups,
-            tallies: rows.into_iter().collect(),
-            dirty: BTreeSet::new(),
+            tallies,
+            dirty,
             history: Vec::new(),
-            chain: restore.files.clone(),
+            chain,
         }
     }
 

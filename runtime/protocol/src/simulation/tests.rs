@@ -9,7 +9,7 @@ use super::{Bug, PLANTED};
 /// Seeds of the ordinary test command.
 const SEED_COUNT: u64 = 20_000;
 /// Seeds within which every planted bug must be caught.
-const BUG_SEED_COUNT: u64 = 4_000;
+const BUG_SEED_COUNT: u64 = 20_000;
 
 /// Threads that share the seeds.
 const THREAD_COUNT: u64 = 2;
@@ -96,6 +96,8 @@ fn a_seed_always_leads_to_the_same_run() {
 #[case::treat_unknown_as_created(Bug::TreatUnknownAsCreated)]
 #[case::treat_unknown_as_failed(Bug::TreatUnknownAsFailed)]
 #[case::restore_newest_manifest_seen(Bug::RestoreNewestManifestSeen)]
+#[case::forget_base(Bug::ForgetBase)]
+#[case::honour_start_again(Bug::HonourStartAgain)]
 #[case::free_highest(Bug::FreeHighest)]
 #[case::free_named_entry(Bug::FreeNamedEntry)]
 #[case::collect_referenced_file(Bug::CollectReferencedFile)]

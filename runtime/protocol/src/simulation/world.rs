@@ -11,7 +11,8 @@ use super::random::Random;
 use super::store::Store;
 use super::task::Frozen;
 use crate::{
-    Attempt, CheckpointId, Entry, Event, JobPlan, LogNumber, MaxParallelism, ToWorker, WorkerId,
+    Attempt, CheckpointId, Entry, Event, JobPlan, LogNumber, MaxParallelism, StartFrom, ToWorker,
+    WorkerId,
 };
 
 /// Steps of work that a run with faults lasts for, about.
@@ -100,6 +101,8 @@ pub(super) struct World {
     pub(super) store: Store,
     pub(super) oracle: Oracle,
     pub(super) processes: BTreeMap<u32, Process>,
+    /// What every process is told to start from; the log must know that it is asked for once.
+    pub(super) start_from: StartFrom,
     pub(super) next_process: u32,
     pub(super) next_request: u64,
     queue: BTreeMap<(i64, u64), Happening>,
@@ -147,12 +150,14 @@ impl World {
             plan,
             oracle: Oracle::default(),
             processes: BTreeMap::new(),
+            start_from: StartFrom::Latest,
             next_process: 1,
             next_request: 1,
             queue: BTreeMap::new(),
             sequence: 0,
             trace: is_traced.then(Vec::new),
         };
+        world.draw_beginning();
         world.after(0, Happening::Supervise);
         world.after(world.scale_ms, Happening::User);
         world.after(FAULTY_STEPS * world.scale_ms, Happening::Calm);

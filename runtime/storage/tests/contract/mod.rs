@@ -57,6 +57,7 @@ pub fn fence(at: u64, nonce: u64) -> Entry {
         number: number(at),
         nonce,
         retained: Vec::new(),
+        start_generation: 0,
         body: EntryBody::Fence {
             created_ms: 1,
             writer: format!("writer {nonce}"),
@@ -81,6 +82,7 @@ pub fn checkpoint(at: u64, retained: &[u64], files: Vec<StateFile>) -> Entry {
         number: number(at),
         nonce: at,
         retained,
+        start_generation: 0,
         body: EntryBody::Checkpoint(Manifest {
             checkpoint: CheckpointId::new(at).unwrap(),
             kind: CheckpointKind::Checkpoint,

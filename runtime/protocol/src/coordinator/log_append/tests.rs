@@ -20,7 +20,7 @@ impl Script {
             writer: "test".to_owned(),
             base: Base::Empty,
         };
-        let entry = out.new_entry(number(5), Vec::new(), body);
+        let entry = out.new_entry(number(5), Vec::new(), 0, body);
         let append = LogAppend::begin(entry, &mut out);
         Self {
             append,

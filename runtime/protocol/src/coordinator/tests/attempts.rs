@@ -148,6 +148,28 @@ fn a_start_from_empty_is_remembered_by_the_fence() {
 }
 
 #[test]
+fn a_request_to_start_from_elsewhere_is_honoured_once() {
+    let empty = |start_generation| CoordinatorConfig {
+        start_from: StartFrom::Empty,
+        start_generation,
+        ..config()
+    };
+    let mut script = Script::running();
+    script.checkpoint();
+    let mut script = Script::started(empty(5), script.log);
+    assert_eq!(script.deployment().restored, None);
+    script.runs(1);
+    let own = script.checkpoint();
+    // The same request again, of a process that was started anew, and an older one that slept.
+    for generation in [5, 4] {
+        script = Script::started(empty(generation), script.log);
+        assert_eq!(script.deployment().restored, Some(own));
+    }
+    let script = Script::started(empty(6), script.log);
+    assert_eq!(script.deployment().restored, None);
+}
+
+#[test]
 fn a_foreign_checkpoint_is_remembered_by_the_fence() {
     let script = Script::started(foreign(), BTreeMap::new());
     assert_eq!(script.deployment().restored, Some(checkpoint_id(3)));
