@@ -8,6 +8,7 @@
 //! Rules are pure functions over one source or one table; only this file reads disk or runs
 //! cargo. Each rule's tests show it a sample that it must refuse.
 
+mod architecture;
 mod edges;
 mod functions;
 mod layout;
@@ -73,6 +74,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         check_sources(&root)?,
         check_edges()?,
         check_commands(&root)?,
+        check_architecture(&root)?,
         check_generated()?,
     ];
     let findings: Vec<Finding> = all
@@ -137,6 +139,15 @@ pub fn check_commands(root: &Path) -> Result<Vec<Finding>, Failure> {
     let readme_text = read(&root.join("README.md"))?;
     let ci = read(&root.join(".ci/run"))?;
     Ok(readme::check(&readme_text, &ci))
+}
+
+/// Every file that the architecture's page names and that is not there.
+///
+/// # Errors
+/// When the page cannot be read.
+pub fn check_architecture(root: &Path) -> Result<Vec<Finding>, Failure> {
+    let page = read(&root.join(architecture::PAGE))?;
+    Ok(architecture::check(&page, |path| root.join(path).exists()))
 }
 
 /// Every committed file that its generator would write differently.

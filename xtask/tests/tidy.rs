@@ -30,6 +30,11 @@ fn the_two_commands_of_the_readme_stand_alone_and_ci_runs_the_tests() {
 }
 
 #[test]
+fn files_that_the_architecture_names_are_there() {
+    assert_none(tidy::check_architecture(&workspace_root()));
+}
+
+#[test]
 fn generated_files_are_what_their_generators_print() {
     assert_none(tidy::check_generated());
 }
