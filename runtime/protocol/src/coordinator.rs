@@ -53,7 +53,7 @@ enum Phase {
     /// Before [`Event::Start`].
     Idle,
     /// Reads what the log names.
-    Reading(LogRead),
+    Reading(Box<LogRead>),
     /// Appends the next attempt's fence.
     Fencing(Box<Fencing>),
     /// The fence counts.

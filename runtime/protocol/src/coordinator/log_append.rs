@@ -127,14 +127,10 @@ impl LogAppend {
 
     fn created(&mut self, out: &mut Outbox) -> AppendProgress {
         self.retry.succeed();
-        let skips_checkpoint = planted!(SkipCheckAfterCheckpoint);
-        let skips_fence = planted!(SkipCheckAfterFence);
-        if skips_checkpoint || skips_fence {
-            let is_checkpoint = self.entry.manifest().is_some();
-            if is_checkpoint != skips_checkpoint {
-                self.ask(Step::Listing, out);
-                return AppendProgress::Waiting;
-            }
+        let is_checkpoint = self.entry.manifest().is_some();
+        let skips_check = is_checkpoint && planted!(SkipCheckAfterCheckpoint)
+            || !is_checkpoint && planted!(SkipCheckAfterFence);
+        if skips_check {
             let numbers = vec![self.entry.number];
             return AppendProgress::Counted { numbers };
         }

@@ -10,7 +10,14 @@ macro_rules! planted {
 #[cfg(not(test))]
 macro_rules! planted {
     ($bug:ident) => {
-        false
+        $crate::coordinator::planted::nothing()
     };
 }
 pub(crate) use planted;
+
+/// What stands in a bug's place outside tests.
+#[cfg(not(test))]
+#[inline(always)]
+pub(crate) const fn nothing() -> bool {
+    false
+}

@@ -34,7 +34,7 @@ pub(super) struct Fencing {
 impl Coordinator {
     pub(super) fn begin_reading(&mut self) {
         self.take_up_parallelism();
-        self.phase = Phase::Reading(LogRead::begin(&mut self.out));
+        self.phase = Phase::Reading(Box::new(LogRead::begin(&mut self.out)));
         self.report(JobState::Starting);
     }
 
@@ -239,7 +239,7 @@ impl Coordinator {
             .wrapping_add(u64::from(self.race_count));
         let hash = crate::hash_key(&seed.to_le_bytes());
         let wait = i64::try_from(hash % longest.unsigned_abs()).unwrap_or(longest);
-        self.phase = Phase::Reading(LogRead::begin_at(self.now_ms + wait));
+        self.phase = Phase::Reading(Box::new(LogRead::begin_at(self.now_ms + wait)));
     }
 
     /// The fence counts: from here on no older attempt can append.
