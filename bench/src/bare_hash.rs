@@ -1,7 +1,7 @@
 //! The machine's own limit: an index and a count, one core, no job around it.
 //!
-//! A lookup of a whole chunk in separate passes (load the slots, compare tags and keys, count), so that
-//! the processor overlaps its cache misses: the fastest known to us without `unsafe`.
+//! A lookup of a whole chunk in separate passes (load the slots, compare tags and keys, count), so
+//! that the processor overlaps its cache misses: the fastest known to us without `unsafe`.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -83,7 +83,7 @@ pub(crate) fn measure(key_count: u64) -> f64 {
     }
     // Keys are drawn beforehand: drawing them is no part of the limit.
     let draw = |index: u64| all[((u128::from(mix(index)) * u128::from(key_count)) >> 64) as usize];
-    let drawn: Vec<u64> = (0..1 << 22).map(|index| draw(index)).collect();
+    let drawn: Vec<u64> = (0..1 << 22).map(draw).collect();
     let (start, mut records) = (Instant::now(), 0);
     while start.elapsed() < MEASURE {
         for keys in drawn.chunks(CHUNK) {

@@ -35,8 +35,8 @@ impl KeyedProcess for Count {
     }
 }
 
-/// Each key has come this often, on average, before the measurement begins: nearly all of them are in
-/// the state by then.
+/// Each key has come this often, on average, before the measurement begins: nearly all of them are
+/// in the state by then.
 const WARM_UP_ROUNDS: u64 = 6;
 const WARM_UP: Duration = Duration::from_millis(1500);
 const MEASURE: Duration = Duration::from_secs(6);

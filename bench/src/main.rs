@@ -1,7 +1,7 @@
 //! The benchmark: `cargo xtask bench [--json] [NAME…]`.
 //!
-//! Every case runs in a process of its own, through the job process that users run. The machine's own
-//! limits are measured in the same run, since only ratios mean something on a shared machine.
+//! Every case runs in a process of its own, through the job process that users run. The machine's
+//! own limits are measured in the same run, since only ratios mean something on a shared machine.
 
 mod bare_hash;
 mod case;

@@ -7,8 +7,8 @@ use crate::case::Measured;
 /// Cores that a job of the benchmark uses.
 const CORES: f64 = 2.0;
 
-/// What Flink 2.3 does on a machine of this kind, tuned in good faith (ParallelGC, object reuse, heap
-/// state), by case.
+/// What Flink 2.3 does on a machine of this kind, tuned in good faith (ParallelGC, object reuse,
+/// heap state), by case.
 const FLINK: &[(&str, f64)] = &[
     ("keyed_count_1k_plain", 5.5e6),
     ("keyed_count_1m_plain", 1.9e6),

@@ -4,8 +4,8 @@ use arrow_array::RecordBatch;
 use arrow_buffer::ScalarBuffer;
 use tidegate_protocol::{CheckpointId, CheckpointKind};
 
-/// How many records a source or an exchange collects before it sends a chunk. Its columns of 8 bytes
-/// are 32 KiB each, so that the chunks of a job stay in a core's second-level cache.
+/// How many records a source or an exchange collects before it sends a chunk. Its columns of 8
+/// bytes are 32 KiB each, so that the chunks of a job stay in a core's second-level cache.
 pub const CHUNK_ROWS: usize = 4096;
 
 /// Records that move together.
@@ -17,8 +17,8 @@ pub struct Chunk {
     pub timestamps: Option<ScalarBuffer<i64>>,
     /// The records' key hashes, where an exchange has computed them; as long as the batch.
     pub hashes: Option<ScalarBuffer<u64>>,
-    /// Which of its subtask's splits the records come from, as far as an operator next to the source
-    /// needs it for watermarks.
+    /// Which of its subtask's splits the records come from, as far as an operator next to the
+    /// source needs it for watermarks.
     pub split: Option<u32>,
 }
 

@@ -43,8 +43,8 @@ pub(crate) struct Chain {
 /// A job's whole dataflow graph. Shared by all its tasks.
 ///
 /// # Invariants
-/// Nodes and chains are in topological order; ids are unique; every chain begins with a source or has
-/// inputs (`tests`).
+/// Nodes and chains are in topological order; ids are unique; every chain begins with a source or
+/// has inputs (`tests`).
 pub struct JobGraph {
     pub(crate) nodes: Vec<Node>,
     pub(crate) chains: Vec<Chain>,
@@ -92,10 +92,13 @@ impl JobGraph {
             .collect()
     }
 
-    /// The sources whose records cannot be read again, by name: after a failure, what they gave since
-    /// the last checkpoint is lost.
+    /// The sources whose records cannot be read again, by name: after a failure, what they gave
+    /// since the last checkpoint is lost.
     pub fn unreplayable_sources(&self) -> Vec<String> {
-        let is_unreplayable = |node: &&Node| matches!(&node.body, NodeBody::Source(source) if source.replay() == Replay::Never);
+        let is_unreplayable = |node: &&Node| match &node.body {
+            NodeBody::Source(source) => source.replay() == Replay::Never,
+            _ => false,
+        };
         self.nodes
             .iter()
             .filter(is_unreplayable)

@@ -56,7 +56,8 @@ pub(crate) struct SnapshotTarget {
 pub(crate) type SnapshotWork =
     Box<dyn FnOnce(SnapshotTarget) -> BoxFuture<'static, Result<OperatorSnapshot>> + Send>;
 
-/// An operator in the middle of a chain. It takes elements in order and appends elements to `output`.
+/// An operator in the middle of a chain. It takes elements in order and appends elements to
+/// `output`.
 pub(crate) trait Transform {
     /// Takes records.
     fn on_chunk(&mut self, chunk: Chunk, output: &mut Vec<Element>) -> Result<()>;

@@ -82,8 +82,8 @@ pub trait SinkWriter: 'static {
     /// The records it writes.
     type Item: Record;
 
-    /// Takes some records, in order, waiting where the medium is slow. Encodes on the calling thread,
-    /// does its I/O elsewhere.
+    /// Takes some records, in order, waiting where the medium is slow. Encodes on the calling
+    /// thread, does its I/O elsewhere.
     ///
     /// # Errors
     /// Fails the attempt.
@@ -97,12 +97,12 @@ pub trait SinkWriter: 'static {
         async { Ok(()) }
     }
 
-    /// Ends the transaction at a barrier: what was written so far belongs to it, what follows to the
-    /// next one. Returns at once; the future makes it durable and runs on the I/O runtime.
+    /// Ends the transaction at a barrier: what was written so far belongs to it, what follows to
+    /// the next one. Returns at once; the future makes it durable and runs on the I/O runtime.
     ///
     /// # Errors
-    /// The future's error fails the checkpoint, and the transaction then stays part of the next one;
-    /// an error here fails the attempt.
+    /// The future's error fails the checkpoint, and the transaction then stays part of the next
+    /// one; an error here fails the attempt.
     fn pre_commit(
         &mut self,
         checkpoint: CheckpointId,

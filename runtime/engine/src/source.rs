@@ -66,9 +66,10 @@ pub trait Source: Send + Sync + 'static {
     /// Reads the splits of one subtask.
     type Reader: SourceReader<Item = Self::Item>;
 
-    /// Finds the splits there are now that are not among those known from a checkpoint. Runs on the I/O
-    /// runtime at the start of each attempt; blocking is allowed. Known splits keep their positions, so
-    /// what they cover must not be found again under another id, or it would be read twice.
+    /// Finds the splits there are now that are not among those known from a checkpoint. Runs on the
+    /// I/O runtime at the start of each attempt; blocking is allowed. Known splits keep their
+    /// positions, so what they cover must not be found again under another id, or it would be read
+    /// twice.
     ///
     /// # Errors
     /// What the user named does not exist or cannot be listed, or a known split that is not read to
@@ -103,8 +104,8 @@ pub trait SourceReader: 'static {
     type Item: Record;
 
     /// Appends some records to `output`, waiting for input where there is none: at most about
-    /// [`crate::chunk::CHUNK_ROWS`] a call. A call may be dropped whenever it waits, so positions advance only
-    /// together with the records pushed, without an `.await` between them.
+    /// [`crate::chunk::CHUNK_ROWS`] a call. A call may be dropped whenever it waits, so positions
+    /// advance only together with the records pushed, without an `.await` between them.
     ///
     /// # Errors
     /// Fails the attempt; a [`PermanentError`](crate::PermanentError) ends the job.
@@ -113,7 +114,8 @@ pub trait SourceReader: 'static {
         output: &mut SourceOutput<Self::Item>,
     ) -> impl Future<Output = Result<ReadStatus>>;
 
-    /// The state after the records pushed so far: every split given to the reader, with its position.
+    /// The state after the records pushed so far: every split given to the reader, with its
+    /// position.
     fn snapshot(&self) -> Vec<SplitState>;
 }
 

@@ -45,14 +45,14 @@ impl Pipeline {
         Self::default()
     }
 
-    /// The number of key groups, and so the highest parallelism the job can ever have. It is part of
-    /// the state's format: a job keeps it for life.
+    /// The number of key groups, and so the highest parallelism the job can ever have. It is part
+    /// of the state's format: a job keeps it for life.
     pub fn set_max_parallelism(&mut self, max: MaxParallelism) {
         self.max = max;
     }
 
-    /// Reads a source. `id` names the source's positions in checkpoints: 1 to 63 lower-case letters,
-    /// digits or dashes, unique in the job, and the same in every later version of it.
+    /// Reads a source. `id` names the source's positions in checkpoints: 1 to 63 lower-case
+    /// letters, digits or dashes, unique in the job, and the same in every later version of it.
     pub fn source<S: Source>(&self, id: &str, source: S) -> Stream<S::Item> {
         let body = NodeBody::Source(Arc::new(ErasedSource(source)));
         let node = self.builder.borrow_mut().add(id, body, None, Vec::new());
@@ -66,8 +66,8 @@ impl Pipeline {
     /// Ends the description.
     ///
     /// # Errors
-    /// What was described is no job: ids that are used twice or not valid, no source, or an operator
-    /// whose output goes nowhere.
+    /// What was described is no job: ids that are used twice or not valid, no source, or an
+    /// operator whose output goes nowhere.
     pub fn build(self) -> Result<JobGraph, GraphError> {
         self.builder.take().build(self.max)
     }
@@ -153,8 +153,8 @@ impl<T: Record> Stream<T> {
         })
     }
 
-    /// As [`Stream::flat_map`], with an error that restarts the job from its last checkpoint, or ends
-    /// it if it is a [`crate::PermanentError`].
+    /// As [`Stream::flat_map`], with an error that restarts the job from its last checkpoint, or
+    /// ends it if it is a [`crate::PermanentError`].
     #[must_use]
     pub fn try_flat_map<U: Record>(
         self,
@@ -185,8 +185,8 @@ impl<T: Record> Stream<T> {
         })
     }
 
-    /// Reads each record's event time, milliseconds since the epoch, and makes watermarks. Next to the
-    /// source, before any exchange, it follows each split on its own.
+    /// Reads each record's event time, milliseconds since the epoch, and makes watermarks. Next to
+    /// the source, before any exchange, it follows each split on its own.
     #[must_use]
     pub fn assign_timestamps(
         self,

@@ -18,6 +18,6 @@ pub(crate) use slot::{Slots, Task};
 pub(crate) use snapshot::{CommitTracker, SinkSnapshots};
 pub(crate) use subtask::{Control, Head, Reporter, Stage, Subtask, SubtaskProgress};
 
-/// Chunks that a channel holds before its sender waits. Few, so that what waits stays in the cache and
-/// barriers are not long under way; at least two, so that sender and receiver can both work.
+/// Chunks that a channel holds before its sender waits. Few, so that what waits stays in the cache
+/// and barriers are not long under way; at least two, so that sender and receiver can both work.
 pub(crate) const CHANNEL_CHUNKS: usize = 4;

@@ -1,7 +1,7 @@
 //! A worker: takes the coordinator's messages and runs its share of an attempt's subtasks.
 //!
-//! It knows no log and decides nothing: what it is told to deploy, it restores and runs, and it says
-//! what became of it.
+//! It knows no log and decides nothing: what it is told to deploy, it restores and runs, and it
+//! says what became of it.
 
 mod deploy;
 mod launch;

@@ -1,5 +1,5 @@
-//! Keyed state, timers and output through checkpoints, failures and changes of parallelism, against a
-//! batch computation of the same input.
+//! Keyed state, timers and output through checkpoints, failures and changes of parallelism, against
+//! a batch computation of the same input.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 mod harness;

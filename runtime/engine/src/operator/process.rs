@@ -20,8 +20,9 @@ use crate::operator::{OperatorContext, Progress, SnapshotTarget, SnapshotWork, T
 use crate::record::{Output, Record, Rows};
 use crate::state::{KeyTable, Keys, RestoredBatch, State, StateChain, TimerKind};
 
-/// Records whose keys are looked up at once: enough that the cache misses of different keys overlap, few
-/// enough that the lines they bring in are still in the second-level cache when they are used.
+/// Records whose keys are looked up at once: enough that the cache misses of different keys
+/// overlap, few enough that the lines they bring in are still in the second-level cache when they
+/// are used.
 const LOOKUP_ROWS: usize = 1024;
 /// Timers fired before their output is sent on.
 const TIMERS_A_STEP: usize = 1024;

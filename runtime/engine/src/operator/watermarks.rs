@@ -1,4 +1,5 @@
-//! Event times and watermarks: the lowest over active splits of the highest time seen, less a bound.
+//! Event times and watermarks: the lowest over active splits of the highest time seen, less a
+//! bound.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -46,7 +47,8 @@ struct SplitProgress {
 /// Reads each record's event time, and makes watermarks of them.
 ///
 /// # Invariants
-/// Watermarks never fall. A split counts from its first record to its end, but not while it is idle.
+/// Watermarks never fall. A split counts from its first record to its end, but not while it is
+/// idle.
 pub(crate) struct Watermarks<T: Record, F> {
     time_of: F,
     strategy: WatermarkStrategy,

@@ -19,8 +19,8 @@ struct ColumnBlock<S> {
 /// The values of one declared state for all rows of a table.
 ///
 /// # Invariants
-/// A row that is not present holds nothing a snapshot would write; every change since the last freeze
-/// has its dirty bit set (`table::tests`).
+/// A row that is not present holds nothing a snapshot would write; every change since the last
+/// freeze has its dirty bit set (`table::tests`).
 pub struct Column<K: StateKind> {
     blocks: Vec<ColumnBlock<K::Stored>>,
     cleared: Vec<Row>,
@@ -115,8 +115,8 @@ pub struct DirtyMask(pub(crate) Bits);
 
 /// A column's blocks as they were when a checkpoint froze them.
 pub trait FrozenColumn: Send + Sync {
-    /// Encodes the chosen rows of each frozen block, in order: `(position in the frozen list, rows)`;
-    /// a position beyond the list gives nulls.
+    /// Encodes the chosen rows of each frozen block, in order: `(position in the frozen list,
+    /// rows)`; a position beyond the list gives nulls.
     fn encode(&self, chosen: &[(usize, Vec<u16>)]) -> ArrayRef;
 }
 

@@ -1,7 +1,7 @@
 //! The hash index of a table: key hash → row, by linear probing over words of (tag, row).
 //!
-//! A word's upper half is the lower half of the key's hash, its lower half the row plus one; zero is
-//! an empty slot. The slot is the tag masked, so the index grows without hashing a key again.
+//! A word's upper half is the lower half of the key's hash, its lower half the row plus one; zero
+//! is an empty slot. The slot is the tag masked, so the index grows without hashing a key again.
 
 use super::block::Row;
 
@@ -11,8 +11,9 @@ const FIRST_SLOTS: usize = 1 << 6;
 /// Finds the row of a key by its hash; the table compares the keys themselves.
 ///
 /// # Invariants
-/// The number of slots is a power of two, of which at most five eighths are taken; a key's word lies
-/// at or after its home slot with no empty slot between (`removal_keeps_every_other_key_reachable`).
+/// The number of slots is a power of two, of which at most five eighths are taken; a key's word
+/// lies at or after its home slot with no empty slot between
+/// (`removal_keeps_every_other_key_reachable`).
 #[derive(Debug)]
 pub(crate) struct KeyIndex {
     slots: Vec<u64>,

@@ -18,8 +18,8 @@ use crate::record::{Field, FieldBuilder};
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a kind of state",
     label = "not a kind of state",
-    note = "kinds of state are ValueState<V>, ReducingState<Sum<V>> (or Max, Min), ListState<V> and \
-            MapState<K, V>, of column types"
+    note = "kinds of state are ValueState<V>, ReducingState<Sum<V>> (or Max, Min), ListState<V> \
+            and MapState<K, V>, of column types"
 )]
 pub trait StateKind: Sized + 'static {
     /// What a row holds. Cheap to copy when a snapshot has its block: large values are shared.
@@ -35,8 +35,8 @@ pub trait StateKind: Sized + 'static {
     fn type_name() -> String;
     /// The Arrow type of its column.
     fn data_type() -> DataType;
-    /// Compares the parts of two values that lie in their blocks; any answer will do for values that
-    /// are shared.
+    /// Compares the parts of two values that lie in their blocks; any answer will do for values
+    /// that are shared.
     fn looks_alike(stored: &Self::Stored, other: &Self::Stored) -> bool;
     /// A row's cell.
     fn cell(column: &mut Column<Self>, row: Row) -> Self::Cell<'_>;

@@ -82,8 +82,8 @@ impl<K: Key> FrozenTable<K> {
         state_schema(columns, HashMap::new())
     }
 
-    /// Writes all rows: for each key group its tombstones, then its live rows, so that a key that was
-    /// deleted and set again ends up set.
+    /// Writes all rows: for each key group its tombstones, then its live rows, so that a key that
+    /// was deleted and set again ends up set.
     ///
     /// # Errors
     /// The store's.

@@ -36,8 +36,8 @@ struct Group {
 ///
 /// # Invariants
 /// A block holds keys of one key group only, so a snapshot that goes block by block comes grouped.
-/// A used row has its key in the index; a row without any state or timer is unused at the next freeze,
-/// with its key among the tombstones.
+/// A used row has its key in the index; a row without any state or timer is unused at the next
+/// freeze, with its key among the tombstones.
 pub(crate) struct KeyTable<K: Key, S: State> {
     index: KeyIndex,
     keys: Vec<KeyBlock<K>>,
@@ -99,8 +99,8 @@ impl<K: Key, S: State> KeyTable<K, S> {
 
     /// The row of each key of a chunk, made where there is none yet.
     ///
-    /// Separate passes over the chunk (slots, tags, keys, then the few misses one by one), so that the
-    /// processor overlaps the cache misses of different keys.
+    /// Separate passes over the chunk (slots, tags, keys, then the few misses one by one), so that
+    /// the processor overlaps the cache misses of different keys.
     pub(crate) fn resolve(&mut self, hashes: &[u64], keys: &impl Keys<K>, rows: &mut Vec<Row>) {
         self.index.candidates(hashes, &mut self.words, rows);
         for (at, row) in rows.iter_mut().enumerate() {
@@ -190,8 +190,8 @@ impl<K: Key, S: State> KeyTable<K, S> {
         }
     }
 
-    /// Frees rows without states and timers, once enough may be. Between chunks only, since rows that
-    /// a chunk has resolved must stay.
+    /// Frees rows without states and timers, once enough may be. Between chunks only, since rows
+    /// that a chunk has resolved must stay.
     pub(crate) fn sweep(&mut self) {
         let cleared: usize = self
             .columns
@@ -480,8 +480,8 @@ impl<K: Key> KeyRef<'_, K> {
     }
 }
 
-/// Keys by their place in a chunk. Asked anew for each comparison, so that a stored key and a chunk's
-/// key are borrowed for the same short time.
+/// Keys by their place in a chunk. Asked anew for each comparison, so that a stored key and a
+/// chunk's key are borrowed for the same short time.
 pub(crate) trait Keys<K: Key> {
     /// The key at a place.
     fn key_at(&self, at: usize) -> K::View<'_>;

@@ -1,7 +1,7 @@
 //! Timers of a keyed operator: at most one for each key, kind and time.
 //!
-//! A key's timers are kept as two hidden list columns of its row, so that they are frozen, written and
-//! restored like any other state; the ordered queue is an index over them.
+//! A key's timers are kept as two hidden list columns of its row, so that they are frozen, written
+//! and restored like any other state; the ordered queue is an index over them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

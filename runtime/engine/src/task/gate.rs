@@ -21,9 +21,9 @@ struct Input {
 /// All incoming channels of a subtask.
 ///
 /// # Invariants
-/// After a barrier came on a channel, nothing is taken from it until the same barrier has come on every
-/// channel (`a_channel_that_gave_its_barrier_waits_for_the_others`). The watermark given out is the
-/// lowest of channels that are neither idle nor ended, and never falls.
+/// After a barrier came on a channel, nothing is taken from it until the same barrier has come on
+/// every channel (`a_channel_that_gave_its_barrier_waits_for_the_others`). The watermark given out
+/// is the lowest of channels that are neither idle nor ended, and never falls.
 pub(crate) struct InputGate {
     inputs: Vec<Input>,
     next: usize,
@@ -89,8 +89,8 @@ impl InputGate {
         None
     }
 
-    /// Waits for the next element. A channel whose sender is gone stays silent, since its attempt is
-    /// about to be cancelled.
+    /// Waits for the next element. A channel whose sender is gone stays silent, since its attempt
+    /// is about to be cancelled.
     pub(crate) async fn next(&mut self) -> Element {
         loop {
             if let Some(element) = self.try_next() {

@@ -23,8 +23,8 @@ use crate::source::ReadStatus;
 
 /// How long records of a trickle wait for a chunk to fill.
 const LINGER: Duration = Duration::from_millis(2);
-/// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes many
-/// of one can pile up.
+/// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes
+/// many of one can pile up.
 const STEP_ROWS: usize = 1 << 16;
 /// Reads in a row before other tasks of the slot get their turn.
 const READS_A_TURN: u32 = 16;
@@ -307,8 +307,8 @@ impl Subtask {
         }
     }
 
-    /// Freezes, starts the upload, and only then lets the barrier pass: what follows it in any channel
-    /// is not in the snapshot.
+    /// Freezes, starts the upload, and only then lets the barrier pass: what follows it in any
+    /// channel is not in the snapshot.
     async fn on_barrier(&mut self, barrier: Barrier) -> Result<()> {
         let start = Instant::now();
         let mut ready = Vec::new();

@@ -169,8 +169,8 @@ impl Office {
             .unwrap_or_default()
     }
 
-    /// Makes the channels of every edge between chains. Chains list their inputs in the order in which
-    /// the sending chains list their outputs.
+    /// Makes the channels of every edge between chains. Chains list their inputs in the order in
+    /// which the sending chains list their outputs.
     fn connect(&self, parallelism: u32) -> Channels {
         let mut channels = Channels {
             receivers: HashMap::new(),
@@ -216,8 +216,8 @@ impl Office {
         outputs.iter().map(plan).collect()
     }
 
-    /// The counts of a subtask's operators, in the order of its chain; the same ones as in an earlier
-    /// attempt.
+    /// The counts of a subtask's operators, in the order of its chain; the same ones as in an
+    /// earlier attempt.
     fn metrics_of(&self, subtask: SubtaskId) -> Vec<Arc<OperatorMetrics>> {
         let mut metrics = self
             .metrics

@@ -5,8 +5,8 @@ use std::collections::HashSet;
 use crate::source::{Split, SplitState};
 
 /// Spreads known and newly found splits over subtasks: the unread ones evenly by weight, heaviest
-/// first; each subtask's own stay in the order in which they were found. Ended splits go along, since
-/// they are part of the state.
+/// first; each subtask's own stay in the order in which they were found. Ended splits go along,
+/// since they are part of the state.
 ///
 /// A split that a checkpoint knows keeps its position, and its place before all new ones.
 pub(super) fn assign(

@@ -29,7 +29,8 @@ impl<K: Key, S: State> KeyedContext<'_, K, S> {
         self.timestamp
     }
 
-    /// How far event time has come, milliseconds since the epoch; `None` before the first watermark.
+    /// How far event time has come, milliseconds since the epoch; `None` before the first
+    /// watermark.
     #[inline]
     pub fn watermark_ms(&self) -> Option<i64> {
         self.watermark
@@ -40,7 +41,8 @@ impl<K: Key, S: State> KeyedContext<'_, K, S> {
         now_ms()
     }
 
-    /// Has `on_timer` called for this key once the watermark reaches a time. Set twice, it fires once.
+    /// Has `on_timer` called for this key once the watermark reaches a time. Set twice, it fires
+    /// once.
     pub fn set_event_timer_ms(&mut self, time_ms: i64) {
         self.timers.set(TimerKind::EventTime, self.row, time_ms);
     }
