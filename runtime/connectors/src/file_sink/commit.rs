@@ -1,0 +1,98 @@
+//! Making pending files visible, once for ever.
+
+use std::fs::{self, File};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use tidegate_engine::{PermanentError, Result};
+
+use super::{PENDING_FOLDER, Transaction, io_error};
+
+/// What it means that a file is neither pending nor committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Somebody has deleted it: its records would be lost.
+    Fails,
+    /// It was committed before, and has been taken away since.
+    WasCommitted,
+}
+
+/// Commits each file; one that is committed already is left as it is.
+pub(super) fn commit(folder: &Path, transactions: &[Transaction], missing: Missing) -> Result<()> {
+    for transaction in transactions {
+        commit_one(folder, transaction, missing)?;
+    }
+    if transactions.is_empty() {
+        return Ok(());
+    }
+    // The new names must outlive a loss of power before the old ones go.
+    synchronise(folder)?;
+    for transaction in transactions {
+        remove_pending(&transaction.pending_path(folder))?;
+    }
+    synchronise(&folder.join(PENDING_FOLDER))
+}
+
+fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Result<()> {
+    let pending = transaction.pending_path(folder);
+    let file = folder.join(&transaction.file);
+    match fs::hard_link(&pending, &file) {
+        Ok(()) => Ok(()),
+        Err(error) if error.kind() == ErrorKind::AlreadyExists => check_same(&pending, &file),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            if file.exists() {
+                return Ok(());
+            }
+            let path = pending.display();
+            match missing {
+                Missing::WasCommitted => {
+                    tracing::warn!(
+                        file = transaction.file,
+                        "a file of the restored checkpoint is gone; taken for committed"
+                    );
+                    Ok(())
+                }
+                Missing::Fails => Err(PermanentError::new(format!(
+                    "`{path}` is gone before it was committed: something other than this job has \
+                     deleted it; give each sink a folder of its own"
+                ))
+                .into()),
+            }
+        }
+        Err(error) => Err(io_error("commit", &file, error)),
+    }
+}
+
+/// A commit that was cut off half-way left both names for one file.
+fn check_same(pending: &Path, file: &Path) -> Result<()> {
+    let Ok(pending) = fs::metadata(pending) else {
+        return Ok(());
+    };
+    let committed = fs::metadata(file).map_err(|error| io_error("look at", file, error))?;
+    if (pending.dev(), pending.ino()) == (committed.dev(), committed.ino()) {
+        return Ok(());
+    }
+    let path = file.display();
+    let message =
+        format!("`{path}` exists and is not the job's; give the sink a folder of its own");
+    Err(PermanentError::new(message).into())
+}
+
+fn remove_pending(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path, error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes the names in a folder outlive a loss of power.
+pub(super) fn synchronise(folder: &Path) -> Result<()> {
+    let synchronised = File::open(folder).and_then(|folder| folder.sync_all());
+    match synchronised {
+        Err(error) if error.kind() != ErrorKind::NotFound => {
+            Err(io_error("synchronise", folder, error))
+        }
+        _ => Ok(()),
+    }
+}

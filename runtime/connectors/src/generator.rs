@@ -1,0 +1,194 @@
+//! Records made from their index: for benchmarks, tests and demonstrations.
+
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use tidegate_engine::{
+    ReadStatus, Record, Result, Source, SourceContext, SourceOutput, SourceReader, Split,
+    SplitState,
+};
+
+use crate::rate::RateLimit;
+
+/// Records made in one call, at most: a chunk's.
+const BATCH: u64 = 4096;
+/// Splits by default: a job of higher parallelism leaves subtasks without any.
+const DEFAULT_SPLITS: u32 = 64;
+
+/// A source that calls a function with 0, 1, 2, …, which makes the record of that index, always the
+/// same one. The indexes are dealt out to splits, so that a position is the number of records made.
+///
+/// ```ignore
+/// Generator::new(|index, out: &mut SourceOutput<u64>| out.push(mix(index))).with_count(1_000_000)
+/// ```
+pub struct Generator<R, F> {
+    make: Arc<F>,
+    count: Option<u64>,
+    split_count: u32,
+    records_per_second: Option<u64>,
+    record: PhantomData<fn() -> R>,
+}
+
+/// Scrambles an index into a number that looks random (splitmix64): a bijection, so that different
+/// indexes never collide. Add a seed to the index for another sequence.
+#[inline]
+pub fn mix(index: u64) -> u64 {
+    let mut word = index.wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    word = (word ^ (word >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    word = (word ^ (word >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    word ^ (word >> 31)
+}
+
+impl<R, F> Generator<R, F>
+where
+    R: Record,
+    F: Fn(u64, &mut SourceOutput<R>) + Send + Sync + 'static,
+{
+    /// Without an end, as fast as it goes. `make` pushes exactly one record.
+    pub fn new(make: F) -> Self {
+        Self {
+            make: Arc::new(make),
+            count: None,
+            split_count: DEFAULT_SPLITS,
+            records_per_second: None,
+            record: PhantomData,
+        }
+    }
+
+    /// Ends after this many records.
+    #[must_use]
+    pub fn with_count(mut self, count: u64) -> Self {
+        self.count = Some(count);
+        self
+    }
+
+    /// Deals records out to this many splits, at least 1. Part of the positions' meaning: a job keeps
+    /// it for life.
+    #[must_use]
+    pub fn with_splits(mut self, split_count: u32) -> Self {
+        self.split_count = split_count.max(1);
+        self
+    }
+
+    /// Makes at most this many records a second, over all subtasks.
+    #[must_use]
+    pub fn with_rate(mut self, records_per_second: u64) -> Self {
+        self.records_per_second = Some(records_per_second);
+        self
+    }
+}
+
+impl<R, F> Source for Generator<R, F>
+where
+    R: Record,
+    F: Fn(u64, &mut SourceOutput<R>) + Send + Sync + 'static,
+{
+    type Item = R;
+    type Reader = GeneratorReader<R, F>;
+
+    fn discover(&self, _: &[SplitState]) -> Result<Vec<Split>> {
+        let split = |index: u32| Split {
+            id: format!("{index}-of-{}", self.split_count),
+            weight: 1,
+            spec: index.into(),
+        };
+        Ok((0..self.split_count).map(split).collect())
+    }
+
+    fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<Self::Reader> {
+        let positions = splits.iter().map(|state| {
+            let index = serde_json::from_value::<u32>(state.split.spec.clone())?;
+            let made = state
+                .position
+                .clone()
+                .map(serde_json::from_value::<u64>)
+                .transpose()?;
+            let (step, index) = (u64::from(self.split_count), u64::from(index));
+            let own_count = |count: u64| count.saturating_sub(index).div_ceil(step);
+            let end = self.count.map_or(u64::MAX, own_count);
+            Ok(Position {
+                index,
+                made: made.unwrap_or(0),
+                end,
+            })
+        });
+        Ok(GeneratorReader {
+            make: Arc::clone(&self.make),
+            positions: positions.collect::<Result<_>>()?,
+            splits,
+            step: u64::from(self.split_count),
+            next: 0,
+            rate: self
+                .records_per_second
+                .map(|rate| RateLimit::new(rate, context.parallelism)),
+            record: PhantomData,
+        })
+    }
+}
+
+struct Position {
+    index: u64,
+    made: u64,
+    end: u64,
+}
+
+/// Reads some splits of a [`Generator`] in turn.
+pub struct GeneratorReader<R, F> {
+    make: Arc<F>,
+    splits: Vec<SplitState>,
+    positions: Vec<Position>,
+    step: u64,
+    next: usize,
+    rate: Option<RateLimit>,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R, F> SourceReader for GeneratorReader<R, F>
+where
+    R: Record,
+    F: Fn(u64, &mut SourceOutput<R>) + Send + Sync + 'static,
+{
+    type Item = R;
+
+    async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
+        let allowed = match &mut self.rate {
+            Some(rate) => rate.allowed(BATCH).await,
+            None => BATCH,
+        };
+        for _ in 0..self.positions.len() {
+            let split = self.next % self.positions.len();
+            self.next = split + 1;
+            let position = &mut self.positions[split];
+            let count = allowed.min(position.end - position.made);
+            if count == 0 {
+                continue;
+            }
+            // A split's place in the list of its subtask fits.
+            output.begin_split(split as u32);
+            let first = position.index + position.made * self.step;
+            for number in 0..count {
+                (self.make)(first + number * self.step, output);
+            }
+            position.made += count;
+            if let Some(rate) = &mut self.rate {
+                rate.took(count);
+            }
+            if position.made == position.end {
+                output.end_split(split as u32);
+            }
+            return Ok(ReadStatus::More);
+        }
+        Ok(ReadStatus::Ended)
+    }
+
+    fn snapshot(&self) -> Vec<SplitState> {
+        let states = self.splits.iter().zip(&self.positions);
+        states
+            .map(|(state, position)| SplitState {
+                split: state.split.clone(),
+                position: Some(position.made.into()),
+                is_ended: position.made == position.end,
+            })
+            .collect()
+    }
+}

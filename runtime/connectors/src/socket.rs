@@ -1,0 +1,372 @@
+//! Lines from a TCP server, as `nc -lk 9999` is one.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use tidegate_engine::{
+    PermanentError, ReadStatus, Replay, Result, Source, SourceContext, SourceOutput, SourceReader,
+    Split, SplitState,
+};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+
+use crate::bad_records::{BadRecordHandler, BadRecords};
+
+/// The longest line.
+const MAX_LINE_BYTES: u64 = 1 << 20;
+/// Lines read ahead of the task.
+const READ_AHEAD: usize = 4096;
+/// How long a server may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest wait between two tries.
+const MAX_BACKOFF: Duration = Duration::from_secs(5);
+
+/// Reads lines that a TCP server sends; each, without its end, is a record.
+///
+/// A socket cannot be asked for the same lines again: after a failure, lines that came since the last
+/// checkpoint are lost. State is then as of the checkpoint, so results are at most once.
+#[derive(Debug, Clone)]
+pub struct SocketLines {
+    address: String,
+    reconnects: u32,
+    bad_records: BadRecords,
+}
+
+impl SocketLines {
+    /// Connects to `host:port`. The end of the connection is the end of the input.
+    pub fn new(address: impl Into<String>) -> Self {
+        Self {
+            address: address.into(),
+            reconnects: 0,
+            bad_records: BadRecords::Fail,
+        }
+    }
+
+    /// Connects again when the connection is refused or ends, up to so many times in a row.
+    #[must_use]
+    pub fn with_reconnects(mut self, reconnects: u32) -> Self {
+        self.reconnects = reconnects;
+        self
+    }
+
+    /// What becomes of lines that are too long or no UTF-8.
+    #[must_use]
+    pub fn on_bad_records(mut self, policy: BadRecords) -> Self {
+        self.bad_records = policy;
+        self
+    }
+}
+
+impl Source for SocketLines {
+    type Item = String;
+    type Reader = SocketReader;
+
+    fn discover(&self, _: &[SplitState]) -> Result<Vec<Split>> {
+        let port = self
+            .address
+            .rsplit_once(':')
+            .map(|(_, port)| port.parse::<u16>());
+        if !matches!(port, Some(Ok(_))) {
+            return Err(PermanentError::new(format!(
+                "`{}` is no address of a socket; write `host:port`, such as `localhost:9999`",
+                self.address
+            ))
+            .into());
+        }
+        Ok(vec![Split {
+            id: self.address.clone(),
+            weight: 1,
+            spec: Value::Null,
+        }])
+    }
+
+    fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<SocketReader> {
+        let (sender, lines) = mpsc::channel(READ_AHEAD);
+        let is_own = splits.iter().any(|state| !state.is_ended);
+        if is_own {
+            let connection = Connection {
+                source: self.clone(),
+                sender,
+                tries: 0,
+            };
+            context.io.spawn(connection.run());
+        }
+        let bad_records =
+            BadRecordHandler::new(&self.bad_records, &context.operator, context.metrics)?;
+        let address = self.address.clone();
+        Ok(SocketReader {
+            address,
+            splits,
+            lines,
+            bad_records,
+            line_count: 0,
+        })
+    }
+
+    fn replay(&self) -> Replay {
+        Replay::Never
+    }
+}
+
+/// What the connection gives.
+enum Received {
+    Line(String),
+    Bad(&'static str, String),
+    Failed(PermanentError),
+}
+
+struct Connection {
+    source: SocketLines,
+    sender: mpsc::Sender<Received>,
+    tries: u32,
+}
+
+impl Connection {
+    async fn run(mut self) {
+        loop {
+            let failure = match self.connect().await {
+                Ok(stream) => {
+                    self.tries = 0;
+                    match self.read(stream).await {
+                        Ok(false) => return,
+                        Ok(true) if self.source.reconnects == 0 => return,
+                        Ok(true) => None,
+                        Err(error) => Some(("the connection broke", error)),
+                    }
+                }
+                Err(error) => Some(("cannot connect", error)),
+            };
+            if self.tries >= self.source.reconnects {
+                if let Some((what, error)) = failure {
+                    let address = &self.source.address;
+                    let message = format!(
+                        "{what} to `{address}`; check that a server listens there, for instance \
+                         `nc -lk {}`",
+                        address.rsplit(':').next().unwrap_or_default()
+                    );
+                    let error = PermanentError::with_source(message, error);
+                    let _ = self.sender.send(Received::Failed(error)).await;
+                }
+                return;
+            }
+            self.tries += 1;
+            let backoff = Duration::from_millis(100 << self.tries.min(6));
+            tokio::select! {
+                () = tokio::time::sleep(backoff.min(MAX_BACKOFF)) => {}
+                () = self.sender.closed() => return,
+            }
+        }
+    }
+
+    async fn connect(&self) -> std::io::Result<TcpStream> {
+        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.source.address)).await
+        {
+            Ok(connected) => connected,
+            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
+        }
+    }
+
+    /// Reads to the end of the connection; `false` once nobody wants more.
+    async fn read(&self, stream: TcpStream) -> std::io::Result<bool> {
+        let mut reader = BufReader::with_capacity(64 << 10, stream);
+        loop {
+            let mut line = Vec::new();
+            let mut limited = (&mut reader).take(MAX_LINE_BYTES);
+            let read = tokio::select! {
+                read = limited.read_until(b'\n', &mut line) => read?,
+                () = self.sender.closed() => return Ok(false),
+            };
+            if read == 0 {
+                return Ok(true);
+            }
+            let is_too_long = line.len() as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n");
+            let received = if is_too_long {
+                skip_line(&mut reader).await?;
+                let begin = String::from_utf8_lossy(&line).into_owned();
+                Received::Bad("the line is longer than allowed", begin)
+            } else {
+                text_of(line)
+            };
+            if self.sender.send(received).await.is_err() {
+                return Ok(false);
+            }
+        }
+    }
+}
+
+async fn skip_line(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
+    loop {
+        let buffer = reader.fill_buf().await?;
+        let end = memchr::memchr(b'\n', buffer);
+        let (length, is_over) = (end.map_or(buffer.len(), |end| end + 1), buffer.is_empty());
+        reader.consume(length);
+        if end.is_some() || is_over {
+            return Ok(());
+        }
+    }
+}
+
+fn text_of(mut line: Vec<u8>) -> Received {
+    if line.ends_with(b"\n") {
+        line.pop();
+    }
+    if line.ends_with(b"\r") {
+        line.pop();
+    }
+    match String::from_utf8(line) {
+        Ok(line) => Received::Line(line),
+        Err(error) => {
+            let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            Received::Bad("the text is no UTF-8", shown)
+        }
+    }
+}
+
+/// Reads the one split of a [`SocketLines`], or none.
+pub struct SocketReader {
+    address: String,
+    splits: Vec<SplitState>,
+    lines: mpsc::Receiver<Received>,
+    bad_records: BadRecordHandler,
+    line_count: u64,
+}
+
+impl SocketReader {
+    fn take(&mut self, received: Received, output: &mut SourceOutput<String>) -> Result<()> {
+        self.line_count += 1;
+        match received {
+            Received::Line(line) => output.push(&line),
+            Received::Bad(problem, raw) => {
+                let place = format!("{}, line {}", self.address, self.line_count);
+                self.bad_records.bad(&place, problem, &raw)?;
+            }
+            Received::Failed(error) => return Err(error.into()),
+        }
+        Ok(())
+    }
+}
+
+impl SourceReader for SocketReader {
+    type Item = String;
+
+    async fn read(&mut self, output: &mut SourceOutput<String>) -> Result<ReadStatus> {
+        let Some(received) = self.lines.recv().await else {
+            self.splits
+                .iter_mut()
+                .for_each(|state| state.is_ended = true);
+            return Ok(ReadStatus::Ended);
+        };
+        self.take(received, output)?;
+        for _ in 1..READ_AHEAD {
+            match self.lines.try_recv() {
+                Ok(received) => self.take(received, output)?,
+                Err(_) => break,
+            }
+        }
+        Ok(ReadStatus::More)
+    }
+
+    fn snapshot(&self) -> Vec<SplitState> {
+        self.splits.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+    use std::net::TcpListener;
+    use std::sync::Arc;
+
+    use super::*;
+
+    fn context() -> SourceContext {
+        SourceContext {
+            operator: "socket".into(),
+            subtask_index: 0,
+            parallelism: 1,
+            io: tokio::runtime::Handle::current(),
+            metrics: Arc::default(),
+        }
+    }
+
+    async fn read_all(source: &SocketLines) -> Result<Vec<String>> {
+        let found = source.discover(&[])?;
+        let state = |split| SplitState {
+            split,
+            position: None,
+            is_ended: false,
+        };
+        let mut reader = source.reader(found.into_iter().map(state).collect(), context())?;
+        let mut output = SourceOutput::default();
+        while reader.read(&mut output).await? == ReadStatus::More {}
+        assert!(reader.snapshot().iter().all(|state| state.is_ended));
+        Ok(output.into_records())
+    }
+
+    fn serve(
+        listener: TcpListener,
+        parts: &'static [&'static [u8]],
+    ) -> std::thread::JoinHandle<()> {
+        std::thread::spawn(move || {
+            for part in parts {
+                listener.accept().unwrap().0.write_all(part).unwrap();
+            }
+        })
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_server_s_lines_are_read_to_the_end_of_the_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let source = SocketLines::new(listener.local_addr().unwrap().to_string());
+        let server = serve(listener, &[b"a,1\r\nb,2\n\nlast"]);
+        assert_eq!(read_all(&source).await.unwrap(), ["a,1", "b,2", "", "last"]);
+        server.join().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_connection_that_ends_is_made_again_when_asked_for() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let source = SocketLines::new(&address).with_reconnects(1);
+        let server = serve(listener, &[b"a\n", b"b\n"]);
+        let found = source.discover(&[]).unwrap();
+        let state = |split| SplitState {
+            split,
+            position: None,
+            is_ended: false,
+        };
+        let splits = found.into_iter().map(state).collect();
+        let mut reader = source.reader(splits, context()).unwrap();
+        let mut output = SourceOutput::default();
+        // The server goes away after its second connection, so the third one is refused.
+        let error = loop {
+            if let Err(error) = reader.read(&mut output).await {
+                break error.to_string();
+            }
+        };
+        assert_eq!(output.into_records(), ["a", "b"]);
+        assert!(error.contains(&address), "{error}");
+        server.join().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_refused_connection_says_where_to_and_what_to_do() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        drop(listener);
+        let error = read_all(&SocketLines::new(&address))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&address) && error.contains("nc -lk"),
+            "{error}"
+        );
+        let error = read_all(&SocketLines::new("nowhere"))
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(error.contains("host:port"), "{error}");
+    }
+}

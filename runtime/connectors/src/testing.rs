@@ -1,0 +1,26 @@
+//! What tests of sinks share.
+
+use arrow_array::RecordBatch;
+use tidegate_engine::{Record, RecordBuilder, Rows, SinkContext};
+use tidegate_protocol::Attempt;
+
+/// Records as a chunk's rows.
+pub(crate) fn rows<R: Record>(records: &[R]) -> Rows<R> {
+    let mut builder = R::Builder::default();
+    for record in records {
+        builder.push(record.as_view());
+    }
+    let batch = RecordBatch::try_new(R::schema(), builder.finish()).unwrap();
+    Rows::of(&batch).unwrap()
+}
+
+/// What a subtask's writer is given in tests; runs its I/O where the test runs.
+pub(crate) fn sink_context(attempt: u64, subtask_index: u32) -> SinkContext {
+    SinkContext {
+        operator: "out".to_owned(),
+        subtask_index,
+        parallelism: 4,
+        attempt: Attempt::new(attempt).unwrap(),
+        io: tokio::runtime::Handle::current(),
+    }
+}
