@@ -1,0 +1,196 @@
+//! `tidegate run` with a real job: stopped, continued, rescaled, killed, and looked at.
+//!
+//! Each test starts this very binary as the job's process, by [`job_process`].
+
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+mod harness;
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use harness::{MANIFEST, output, stderr, stdout, tidegate};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+use tempfile::TempDir;
+use tidegate::Exit;
+use tidegate::connectors::{Discard, Generator};
+use tidegate::engine::SourceOutput;
+use tidegate::job_config::{JOB_CONFIG_ENV, JobConfig};
+use tidegate::prelude::*;
+
+const RECORD_COUNT: u64 = 200_000;
+const KEY_COUNT: u64 = 100;
+/// The variable with the job's rate, in records a second.
+const RATE_ENV: &str = "RATE";
+
+#[derive(Clone)]
+struct Count;
+
+impl KeyedProcess for Count {
+    type Key = u64;
+    type Input = u64;
+    type Output = u64;
+    type State = ValueState<u64>;
+
+    fn process(
+        &mut self,
+        _: u64,
+        context: &mut KeyedContext<'_, u64, ValueState<u64>>,
+        _: &mut Output<u64>,
+    ) -> Result<()> {
+        context.state.update(|count| *count += 1);
+        Ok(())
+    }
+}
+
+fn build(pipeline: &mut Pipeline) {
+    let rate = std::env::var(RATE_ENV).unwrap().parse().unwrap();
+    let numbers = Generator::new(|index, output: &mut SourceOutput<u64>| output.push(index));
+    pipeline
+        .source("numbers", numbers.with_count(RECORD_COUNT).with_rate(rate))
+        .key_by::<u64>(|number: u64| number % KEY_COUNT)
+        .process("count", Count)
+        .sink("nowhere", Discard::new());
+}
+
+/// No test, but the job's process itself, which tests start.
+#[test]
+#[ignore = "started by other tests"]
+fn job_process() {
+    let config = std::fs::read_to_string(std::env::var(JOB_CONFIG_ENV).unwrap()).unwrap();
+    let config = JobConfig::from_json(&config).unwrap();
+    let mut pipeline = Pipeline::new();
+    build(&mut pipeline);
+    let outcome = tidegate::run_job(&config, pipeline.build().unwrap()).unwrap();
+    std::process::exit(Exit::of_outcome(&outcome) as i32);
+}
+
+/// A folder with the job's manifest.
+fn folder() -> TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = MANIFEST
+        .replace("args: [--input, text]", "args: []")
+        .replace(
+            "parallelism: 2",
+            "parallelism: 2\n  checkpoint: {intervalMilliseconds: 50}",
+        );
+    std::fs::write(folder.path().join("job.yaml"), manifest).unwrap();
+    folder
+}
+
+/// `tidegate run` of this binary, told as JSON.
+fn run(folder: &Path, rate: u64, more: &[&str]) -> Command {
+    let program = std::env::current_exe().unwrap();
+    let program = program.to_str().unwrap();
+    let own = ["run", "job.yaml", "--json", "--program", program];
+    let test = ["--", "job_process", "--exact", "--ignored", "--nocapture"];
+    let mut command = tidegate(folder, &[&own[..], more, &test[..]].concat());
+    command
+        .env(RATE_ENV, rate.to_string())
+        .stdout(Stdio::piped());
+    command
+}
+
+/// The next event of a name; what the test's own frame prints is passed over.
+fn wait_for(lines: &mut BufReader<ChildStdout>, event: &str) -> Value {
+    let mut seen = String::new();
+    loop {
+        let mut line = String::new();
+        let length = lines.read_line(&mut line).unwrap();
+        assert!(length > 0, "the job ended without {event}; it told\n{seen}");
+        seen += &line;
+        match serde_json::from_str::<Value>(&line) {
+            Ok(document) if document["event"] == event => return document,
+            _ => {}
+        }
+    }
+}
+
+fn start(folder: &Path, rate: u64) -> (Child, BufReader<ChildStdout>) {
+    let mut child = run(folder, rate, &[]).spawn().unwrap();
+    let lines = BufReader::new(child.stdout.take().unwrap());
+    (child, lines)
+}
+
+fn send(child: &Child, signal: Signal) {
+    let pid = Pid::from_raw(child.id().try_into().unwrap()).unwrap();
+    kill_process(pid, signal).unwrap();
+}
+
+fn json_of(folder: &Path, arguments: &[&str]) -> Value {
+    let output = output(folder, arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    serde_json::from_str(&stdout(&output)).unwrap()
+}
+
+fn newest(folder: &Path) -> Value {
+    let list = json_of(folder, &["checkpoints", "list", "tidegate-data", "--json"]);
+    list["checkpoints"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone()
+}
+
+/// Runs the job to its end at another parallelism, and checks that every record was counted once.
+fn finish_and_check(folder: &Path, parallelism: u32) {
+    let set = format!("spec.parallelism={parallelism}");
+    let output = run(folder, 100_000_000, &["--set", &set]).output().unwrap();
+    assert_eq!(
+        output.status.code(),
+        Some(0),
+        "{}{}",
+        stdout(&output),
+        stderr(&output)
+    );
+    let newest = newest(folder);
+    assert_eq!(newest["isFinal"], true);
+    assert_eq!(newest["parallelism"], parallelism);
+    let dump = json_of(folder, &["state", "dump", "tidegate-data", "--json"]);
+    let rows = dump["rows"].as_array().unwrap();
+    assert_eq!(rows.len() as u64, KEY_COUNT);
+    for row in rows {
+        assert_eq!(row["state"]["value"], RECORD_COUNT / KEY_COUNT, "{row}");
+    }
+    let verified = json_of(
+        folder,
+        &["checkpoints", "verify", "tidegate-data", "--json"],
+    );
+    assert_eq!(verified["isWhole"], true, "{verified:#}");
+}
+
+#[test]
+fn an_interrupted_job_takes_a_savepoint_and_the_next_run_goes_on_from_it() {
+    let folder = folder();
+    let (mut child, mut lines) = start(folder.path(), 20_000);
+    wait_for(&mut lines, "checkpointCompleted");
+    send(&child, Signal::INT);
+    let ended = wait_for(&mut lines, "ended");
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+    let savepoint = newest(folder.path());
+    assert_eq!(savepoint["kind"], "Savepoint");
+    assert_eq!(savepoint["id"], ended["checkpoint"]);
+    finish_and_check(folder.path(), 3);
+}
+
+#[test]
+fn a_job_is_killed_with_tidegate_run_and_the_next_run_goes_on_from_its_checkpoint() {
+    let folder = folder();
+    let (mut child, mut lines) = start(folder.path(), 20_000);
+    wait_for(&mut lines, "checkpointCompleted");
+    send(&child, Signal::KILL);
+    child.wait().unwrap();
+    // The job holds the other end of the pipe for as long as it lives.
+    let rest: Vec<_> = lines.lines().collect();
+    assert!(
+        !rest
+            .iter()
+            .flatten()
+            .any(|line| line.contains("\"event\":\"ended\"")),
+        "{rest:?}"
+    );
+    finish_and_check(folder.path(), 1);
+}
