@@ -238,6 +238,11 @@ impl<'a> Parts<'a> {
                 }
 
                 #[inline]
+                fn is_full(&self) -> ::core::primitive::bool {
+                    false #(|| #builders::is_full(&self.#names))*
+                }
+
+                #[inline]
                 fn push(&mut self, __view: <#record as #private::Record>::View<'_>) {
                     #(#builders::push(&mut self.#names, __view.#names);)*
                 }
@@ -252,6 +257,11 @@ impl<'a> Parts<'a> {
                 #[inline]
                 fn reserve(&mut self, __additional: ::core::primitive::usize) {
                     <Self as #private::RecordBuilder<#record>>::reserve(self, __additional);
+                }
+
+                #[inline]
+                fn is_full(&self) -> ::core::primitive::bool {
+                    <Self as #private::RecordBuilder<#record>>::is_full(self)
                 }
 
                 #[inline]

@@ -57,3 +57,13 @@ pub fn is_permanent(error: &(dyn std::error::Error + 'static)) -> bool {
     }
     false
 }
+
+/// A panic as an error message, as far as it has one.
+pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    format!(
+        "panicked: {}",
+        text.as_deref().unwrap_or("without a message")
+    )
+}

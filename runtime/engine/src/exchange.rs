@@ -140,7 +140,7 @@ impl<T: Record, K: Key, F: for<'a> KeySelector<'a, T, K>> Partitioner for HashPa
             if let Some(timestamps) = &chunk.timestamps {
                 target.timestamps.push(timestamps[at]);
             }
-            if target.hashes.len() >= CHUNK_ROWS {
+            if target.hashes.len() >= CHUNK_ROWS || target.builder.is_full() {
                 self.cut(index, ready);
             }
         }

@@ -206,6 +206,9 @@ impl<F: Field> Clone for ListColumn<F> {
     }
 }
 
+/// Items after which a chunk is cut, however few rows they are.
+const CHUNK_ITEMS: usize = 1 << 20;
+
 /// Collects lists.
 pub struct ListBuilder<F: Field> {
     offsets: Vec<i32>,
@@ -272,6 +275,11 @@ fn item_field<F: Field>() -> Arc<arrow_schema::Field> {
 impl<F: ListItem> FieldBuilder<Vec<F>> for ListBuilder<F> {
     fn reserve(&mut self, additional: usize) {
         self.offsets.reserve(additional);
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.items.is_full() || self.item_count >= CHUNK_ITEMS
     }
 
     #[inline]

@@ -91,6 +91,12 @@ pub trait FieldBuilder<F: Field>: Default + Send + 'static {
     /// Appends a row.
     fn push(&mut self, view: F::View<'_>);
 
+    /// Whether so many bytes were collected that the chunk should be cut, however few rows they are.
+    #[inline]
+    fn is_full(&self) -> bool {
+        false
+    }
+
     /// Takes what was collected, with nulls where `nulls` says so; the builder is empty afterwards.
     ///
     /// # Panics
@@ -150,6 +156,12 @@ pub trait RecordBuilder<R: Record>: Default + Send + 'static {
 
     /// Appends a row.
     fn push(&mut self, view: R::View<'_>);
+
+    /// Whether so many bytes were collected that the chunk should be cut, however few rows they are.
+    #[inline]
+    fn is_full(&self) -> bool {
+        false
+    }
 
     /// Takes the columns collected; the builder is empty afterwards.
     fn finish(&mut self) -> Vec<ArrayRef>;
@@ -228,6 +240,11 @@ where
     #[inline]
     fn push(&mut self, view: <F as Field>::View<'_>) {
         self.builder.push(view);
+    }
+
+    #[inline]
+    fn is_full(&self) -> bool {
+        self.builder.is_full()
     }
 
     fn finish(&mut self) -> Vec<ArrayRef> {

@@ -106,6 +106,11 @@ impl<F: Field> FieldBuilder<Option<F>> for OptionBuilder<F> {
     }
 
     #[inline]
+    fn is_full(&self) -> bool {
+        self.values.is_full()
+    }
+
+    #[inline]
     fn push(&mut self, view: Option<F::View<'_>>) {
         match view {
             Some(view) => {

@@ -46,7 +46,7 @@ impl<R: Record> Output<R> {
         if let Some(timestamp) = self.timestamp {
             self.timestamps.push(timestamp);
         }
-        if self.row_count >= CHUNK_ROWS {
+        if self.row_count >= CHUNK_ROWS || self.builder.is_full() {
             self.cut();
         }
     }
@@ -111,5 +111,20 @@ impl<R: Record> Output<R> {
     pub(crate) fn take_all(&mut self) -> Vec<Chunk> {
         self.cut();
         self.take_ready()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_chunk_is_cut_before_large_records_fill_the_memory() {
+        let mut output = Output::<(u64, String)>::default();
+        let large = "x".repeat(1 << 20);
+        (0..20).for_each(|number| output.push((number, &large)));
+        let chunks = output.take_all();
+        assert_eq!(chunks.iter().map(Chunk::len).sum::<usize>(), 20);
+        assert!(chunks.iter().all(|chunk| chunk.len() <= 4));
     }
 }

@@ -9,6 +9,9 @@ use arrow_schema::DataType;
 
 use super::{Field, FieldBuilder, Record, SingleColumn};
 
+/// Bytes of text after which a chunk is cut, however few rows they are.
+const CHUNK_BYTES: usize = 4 << 20;
+
 /// Collects text or bytes: one growing buffer and the offsets of its rows.
 #[derive(Debug)]
 pub struct ByteBuilder {
@@ -86,6 +89,11 @@ macro_rules! byte_fields {
         impl FieldBuilder<$type> for ByteBuilder {
             fn reserve(&mut self, additional: usize) {
                 self.offsets.reserve(additional);
+            }
+
+            #[inline]
+            fn is_full(&self) -> bool {
+                self.bytes.len() >= CHUNK_BYTES
             }
 
             #[inline]

@@ -53,6 +53,11 @@ macro_rules! tuples {
             }
 
             #[inline]
+            fn is_full(&self) -> bool {
+                $(self.$index.is_full())||+
+            }
+
+            #[inline]
             fn push(&mut self, view: <($($part,)+) as Field>::View<'_>) {
                 $(self.$index.push(view.$index);)+
             }
@@ -96,6 +101,11 @@ macro_rules! tuples {
         impl<$($part: Field),+> RecordBuilder<($($part,)+)> for ($($part::Builder,)+) {
             fn reserve(&mut self, additional: usize) {
                 <Self as FieldBuilder<($($part,)+)>>::reserve(self, additional);
+            }
+
+            #[inline]
+            fn is_full(&self) -> bool {
+                <Self as FieldBuilder<($($part,)+)>>::is_full(self)
             }
 
             #[inline]

@@ -17,7 +17,7 @@ use crate::record::FieldBuilder;
 /// The name of the key's column in a state file.
 pub(super) const KEY_COLUMN: &str = "_key";
 /// Rows in a batch of a state file: enough that its headers and compression pay.
-const BATCH_ROWS: usize = 1 << 16;
+const BATCH_ROWS: usize = 1 << 14;
 /// Increments in a row before a new base, however small they are: each costs a request at restore.
 const MAX_INCREMENTS: usize = 64;
 

@@ -1,9 +1,11 @@
 //! From frozen state to an acknowledgement, and from a completed checkpoint to committed output.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use serde_json::Value;
 use tidegate_protocol::{
     Attempt, CheckpointId, FromWorker, KeyGroupRange, OperatorId, OperatorSnapshot, SubtaskId,
@@ -13,7 +15,7 @@ use tidegate_storage::JobFolder;
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::oneshot;
 
-use crate::error::{Result, describe};
+use crate::error::{Result, describe, panic_message};
 use crate::graph::{AnySink, AnyWriter};
 use crate::operator::{SnapshotTarget, SnapshotWork};
 
@@ -176,7 +178,9 @@ impl FrozenSubtask {
         events: UnboundedSender<FromWorker>,
     ) {
         let (attempt, checkpoint, subtask) = (self.attempt, self.checkpoint, self.subtask);
-        let message = match self.write(folder).await {
+        let written = AssertUnwindSafe(self.write(folder)).catch_unwind().await;
+        let result = written.unwrap_or_else(|panic| Err(panic_message(&*panic)));
+        let message = match result {
             Ok(snapshot) => FromWorker::Acknowledged {
                 attempt,
                 checkpoint,

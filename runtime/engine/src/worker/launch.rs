@@ -17,7 +17,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSend
 use tokio::sync::watch;
 
 use crate::chunk::Element;
-use crate::error::{BoxError, PermanentError, Result, describe, is_permanent};
+use crate::error::{BoxError, PermanentError, Result, describe, is_permanent, panic_message};
 use crate::graph::{Exchange, JobGraph, Node, NodeBody};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{OperatorContext, misfit};
@@ -86,7 +86,7 @@ impl Launch {
                         reporter.fail(operator(), describe(&*error), is_permanent(&*error));
                     }
                     Err(panic) => {
-                        let message = format!("panicked: {}", panic_message(&*panic));
+                        let message = panic_message(&*panic);
                         reporter.fail(operator(), message, false);
                     }
                 }
@@ -281,11 +281,4 @@ async fn apply(
         applied.ok_or_else(|| misfit(file, &stage.name))?;
     }
     Ok(())
-}
-
-/// The message of a panic, as far as it has one.
-fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    text.unwrap_or_else(|| "without a message".to_owned())
 }
