@@ -1,0 +1,97 @@
+//! Counts the words of a text, and keeps counting right when it is killed.
+//!
+//! Start it, end it half-way with `kill -9`, start it again: it goes on from its last checkpoint and
+//! ends with the same counts.
+
+use std::process::ExitCode;
+
+use tidegate::connectors::{FileSink, Lines, TextFiles};
+use tidegate::prelude::*;
+
+/// The text that is counted unless another is named.
+const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
+/// Small enough for several subtasks to share a text of a few megabytes.
+const SPLIT_BYTES: u64 = 256 * 1024;
+
+/// Counts each word, and says how often it came once the text has ended.
+#[derive(Clone)]
+struct CountWords;
+
+impl KeyedProcess for CountWords {
+    type Key = String;
+    type Input = String;
+    type Output = String;
+    type State = ValueState<u64>;
+
+    fn process(
+        &mut self,
+        _word: &str,
+        context: &mut KeyedContext<'_, String, ValueState<u64>>,
+        _output: &mut Output<String>,
+    ) -> Result<()> {
+        context.state.update(|count| *count += 1);
+        context.set_end_of_input_timer();
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        _time_ms: i64,
+        context: &mut KeyedContext<'_, String, ValueState<u64>>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        let count = context.state.get_or_default();
+        output.push(&format!("{count} {}", context.key()));
+        Ok(())
+    }
+}
+
+/// The words of a line: its letters, in lower case.
+fn split_words(line: &str, words: &mut Output<String>) {
+    let line = line.to_ascii_lowercase();
+    let parts = line.split(|c: char| !c.is_ascii_alphabetic());
+    parts
+        .filter(|word| !word.is_empty())
+        .for_each(|word| words.push(word));
+}
+
+fn build(pipeline: &mut Pipeline, arguments: &Arguments) -> Result<()> {
+    let mut text = TextFiles::new(arguments.get::<String>("input")?).with_split_bytes(SPLIT_BYTES);
+    let lines_per_second = arguments.get("rate")?;
+    if lines_per_second > 0 {
+        text = text.with_rate(lines_per_second);
+    }
+    let result = FileSink::new(arguments.get::<String>("output")?, Lines);
+    pipeline
+        .source("text", text)
+        .flat_map(split_words)
+        .key_by::<String>(|word: &str| word)
+        .process("count", CountWords)
+        .sink("result", result);
+    Ok(())
+}
+
+fn main() -> ExitCode {
+    tidegate::Program::new(
+        "Counts the words of a text, and keeps counting right when it is killed.",
+    )
+    .option_with_default(
+        "input",
+        "PATH",
+        TEXT,
+        "the text: a file, a folder or a pattern",
+    )
+    .option_with_default(
+        "output",
+        "FOLDER",
+        "word-count-result",
+        "where the result goes",
+    )
+    .option_with_default(
+        "rate",
+        "LINES",
+        "1700",
+        "lines read a second; 0: as fast as it goes",
+    )
+    .run(build)
+}

@@ -1,0 +1,130 @@
+//! The promise of the README: killed at any moment and started again, the counts are exact, byte for
+//! byte those of `tr`, `sort` and `uniq`.
+
+#![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
+/// Runs that are killed.
+const KILL_COUNT: u32 = 100;
+/// Lines a second: a whole run takes some seconds, in which it is killed many times.
+const RATE: &str = "20000";
+
+/// Numbers that look random, the same in every run of the test (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % bound
+    }
+}
+
+/// What programs that know nothing of us count.
+fn independent_count() -> String {
+    let script = "tr -cs A-Za-z '\\n' < \"$0\" | tr A-Z a-z | sort | uniq -c | \
+                  sed 's/^ *//' | sort";
+    let output = Command::new("sh")
+        .args(["-c", script, TEXT])
+        .env("LC_ALL", "C")
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What the job has committed, sorted, in one text.
+fn result(folder: &Path) -> String {
+    let script = "find \"$0\" -name '*.txt' -print0 | xargs -0 cat | sort";
+    let output = Command::new("sh")
+        .args(["-c", script])
+        .arg(folder)
+        .env("LC_ALL", "C")
+        .output();
+    String::from_utf8(output.unwrap().stdout).unwrap()
+}
+
+fn start(folder: &Path, parallelism: u64, rate: &str) -> Child {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_word-count"));
+    command.args(["--state-dir", "state", "--output", "result", "--rate", rate]);
+    command.args(["--checkpoint-interval-ms", "30"]);
+    command.args(["--parallelism", &parallelism.to_string()]);
+    command
+        .current_dir(folder)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped());
+    command.spawn().unwrap()
+}
+
+/// Runs to the end and gives what was said.
+fn finish(child: Child) -> String {
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn a_hundred_kills_at_changing_parallelism_leave_the_exact_count() {
+    let expected = independent_count();
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let mut folder = TempDir::new().unwrap();
+    let mut kill_count = 0;
+    while kill_count < KILL_COUNT {
+        let mut child = start(folder.path(), 1 + random.below(4), RATE);
+        thread::sleep(Duration::from_millis(20 + random.below(400)));
+        if child.try_wait().unwrap().is_some() {
+            finish(child);
+            assert!(
+                result(&folder.path().join("result")) == expected,
+                "after {kill_count} kills"
+            );
+            folder = TempDir::new().unwrap();
+            continue;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        kill_count += 1;
+    }
+    let said = finish(start(folder.path(), 2, "0"));
+    assert!(said.contains("goes on from checkpoint"), "{said}");
+    assert!(
+        result(&folder.path().join("result")) == expected,
+        "after the last kill"
+    );
+}
+
+#[test]
+fn a_finished_job_says_so_and_how_to_run_it_afresh() {
+    let folder = TempDir::new().unwrap();
+    let said = finish(start(folder.path(), 2, "0"));
+    assert!(said.contains("the result of `result` is in"), "{said}");
+    let first = result(&folder.path().join("result"));
+    let said = finish(start(folder.path(), 2, "0"));
+    assert!(said.contains("has finished before"), "{said}");
+    assert!(said.contains("--start-from Empty"), "{said}");
+    assert!(result(&folder.path().join("result")) == first);
+}
+
+#[test]
+fn a_text_that_is_not_there_is_named() {
+    let folder = TempDir::new().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_word-count"));
+    let command = command
+        .args(["--input", "missing.txt"])
+        .current_dir(folder.path());
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("missing.txt"), "{said}");
+    assert!(fs::read_dir(folder.path().join("word-count-result")).is_err());
+}
