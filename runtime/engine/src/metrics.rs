@@ -44,7 +44,7 @@ pub struct OperatorMetrics {
     pub timers: Count,
     /// The watermark, milliseconds since the epoch, as the bits of an `i64`.
     pub watermark_ms: Count,
-    /// Time at work, nanoseconds.
+    /// Time at work, nanoseconds: the whole chain's, at its first operator.
     pub busy_nanos: Count,
     /// Time waiting for a full channel, nanoseconds.
     pub backpressured_nanos: Count,

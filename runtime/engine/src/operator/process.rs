@@ -125,6 +125,11 @@ where
                 &computed
             }
         };
+        if let (Some(timestamps), Some(watermark)) = (&chunk.timestamps, self.watermark) {
+            let is_late = |timestamp: &&i64| **timestamp <= watermark;
+            let late = timestamps.iter().filter(is_late).count();
+            self.context.metrics.late_records.add(late as u64);
+        }
         self.output.set_timestamp(None);
         let mut start = 0;
         while start < rows.len() {

@@ -142,6 +142,7 @@ impl Subtask {
         let mut reads = 0_u32;
         loop {
             let wake = self.wait_source().await;
+            let work = self.begin_work();
             match wake {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
@@ -163,6 +164,7 @@ impl Subtask {
                 Wake::Clock => self.on_clock().await?,
                 Wake::Element(_) => {}
             }
+            self.end_work(work);
             self.report();
         }
     }
@@ -220,6 +222,7 @@ impl Subtask {
                     self.wait_gate().await
                 }
             };
+            let work = self.begin_work();
             match element {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
@@ -232,6 +235,7 @@ impl Subtask {
                 self.on_control(control).await?;
             }
             self.check_clock().await?;
+            self.end_work(work);
             self.report();
         }
     }
@@ -433,6 +437,27 @@ impl Subtask {
             self.outlet.send(element, &self.outlet_metrics).await?;
         }
         Ok(usize::try_from(row_count).unwrap_or(usize::MAX))
+    }
+
+    fn begin_work(&self) -> (Instant, u64) {
+        (
+            Instant::now(),
+            self.outlet_metrics.backpressured_nanos.get(),
+        )
+    }
+
+    /// Counts the time since [`Subtask::begin_work`], less the time that full channels took, for
+    /// the chain's first operator.
+    fn end_work(&self, (start, waited_before): (Instant, u64)) {
+        let first = self.stages.first().map(|stage| &stage.metrics);
+        let metrics = self
+            .head_metrics
+            .as_ref()
+            .or(first)
+            .unwrap_or(&self.outlet_metrics);
+        let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+        let waited = self.outlet_metrics.backpressured_nanos.get() - waited_before;
+        metrics.busy_nanos.add(elapsed.saturating_sub(waited));
     }
 
     /// Notes which stage is at work; one past the last: the outlet.
