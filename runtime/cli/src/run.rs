@@ -25,7 +25,12 @@ const STANDARD_INPUT: &str = "-";
 ///
 /// # Errors
 /// The manifest or an option is wrong, or the job cannot be started.
-pub(crate) fn run(args: RunArgs) -> Result<u8, Failure> {
+pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
+    let start_from = args.start_from.as_ref();
+    // In quotes, since a URL may hold what means something in YAML.
+    args.manifest
+        .sets
+        .extend(start_from.map(|text| format!("spec.startFrom={}", json!(text))));
     let job = read_job(&args.manifest)?;
     let file = args.manifest.file.display().to_string();
     let program = runnable(&job, &file)?.clone();

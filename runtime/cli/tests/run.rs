@@ -72,6 +72,22 @@ fn the_program_gets_its_settings_arguments_and_environment() {
 }
 
 #[test]
+fn an_option_says_where_to_start_from() {
+    let folder = job("cat \"$TIDEGATE_JOB_CONFIG\"");
+    let start_from = "s3://bucket/default/other?region=eu#4";
+    let output = output(
+        folder.path(),
+        &["run", "job.yaml", "--start-from", start_from],
+    );
+    let config: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!(
+        config["startFrom"]["folder"],
+        "s3://bucket/default/other?region=eu"
+    );
+    assert_eq!(config["startFrom"]["checkpointId"], 4);
+}
+
+#[test]
 fn the_settings_are_gone_when_the_job_is_over() {
     let folder = job("echo \"$TIDEGATE_JOB_CONFIG\"");
     let path = stdout(&output(folder.path(), &["run", "job.yaml"]));
