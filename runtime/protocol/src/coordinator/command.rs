@@ -118,10 +118,15 @@ impl Coordinator {
             return;
         };
         let has_savepoint = stop.savepoint.is_some();
+        // A rescale under way ends in running subtasks soon, whose savepoint is worth the wait.
+        let is_rescaling = self.wishes.rescale.is_some();
         let is_deployed = match &self.phase {
-            Phase::Running(running) => running.stage != Stage::WaitingForSlots,
-            Phase::Idle | Phase::Reading(_) | Phase::Fencing(_) => false,
-            Phase::Cancelling(_) | Phase::BackingOff(_) => false,
+            Phase::Running(running) if running.stage == Stage::WaitingForSlots => {
+                is_rescaling && place(self.parallelism, &self.workers).is_some()
+            }
+            Phase::Running(_) => true,
+            Phase::Reading(_) | Phase::Fencing(_) | Phase::Cancelling(_) => is_rescaling,
+            Phase::Idle | Phase::BackingOff(_) => false,
             Phase::Over => return,
         };
         // Without running subtasks the newest checkpoint holds everything that counts. One that is

@@ -115,8 +115,9 @@ impl Coordinator {
         };
         if failure_count >= max_tries {
             let reason = format!(
-                "the checkpoint log could not be asked {failure_count} times in a row ({reason}); \
-                 check that the store can be reached and start the job again"
+                "the checkpoint log could not be asked {failure_count} times in a row, the last \
+                 time: {reason}; make the store answer, or repair what is named, and start the \
+                 job again"
             );
             self.finish(JobOutcome::Failed { reason });
             return;

@@ -300,3 +300,42 @@ fn a_job_that_goes_on_after_its_final_checkpoint_takes_another_at_its_end() {
     assert_eq!(script.outcome(), JobOutcome::Finished { checkpoint });
     assert!(script.newest().manifest().unwrap().is_final);
 }
+
+#[test]
+fn a_stop_during_a_rescale_still_takes_its_savepoint() {
+    let mut script = Script::running();
+    let parallelism = Parallelism::new(3).unwrap();
+    script.command(Command::Rescale {
+        request: 1,
+        parallelism,
+    });
+    let (checkpoint, ..) = script.triggered();
+    script.acknowledge(checkpoint);
+    script.command(Command::Stop {
+        request: 2,
+        is_immediate: false,
+    });
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    script.runs(1);
+    let (savepoint, kind, is_last) = script.triggered();
+    assert_eq!((kind, is_last), (CheckpointKind::Savepoint, true));
+    script.acknowledge(savepoint);
+    script.commit(savepoint);
+    assert_eq!(script.done(2), Ok(Some(savepoint)));
+}
+
+#[test]
+fn a_stop_while_backing_off_needs_no_savepoint() {
+    let mut script = Script::running();
+    script.checkpoint();
+    script.fail(false);
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    script.command(Command::Stop {
+        request: 2,
+        is_immediate: false,
+    });
+    assert_eq!(script.outcome(), JobOutcome::Stopped { savepoint: None });
+    assert_eq!(script.done(2), Ok(None));
+}
