@@ -76,7 +76,7 @@ fn build(pipeline: &mut Pipeline, arguments: &Arguments) -> Result<()> {
     pipeline
         .source("lines", SocketLines::new(address))
         .parse("parse", bad_records, parse)
-        .key_by::<String>(|event: EventView<'_>| event.key)
+        .key_by::<String>(|event| event.key)
         .process("count", CountByKey)
         .sink("print", Print::new());
     Ok(())

@@ -65,7 +65,7 @@ fn build(pipeline: &mut Pipeline, arguments: &Arguments) -> Result<()> {
     pipeline
         .source("text", text)
         .flat_map(split_words)
-        .key_by::<String>(|word: &str| word)
+        .key_by::<String>(|word| word)
         .process("count", CountWords)
         .sink("result", result);
     Ok(())
