@@ -28,7 +28,10 @@ const PENDING_FOLDER: &str = ".pending";
 /// checkpoint is complete, and never changes again. Each subtask adds at most one file a checkpoint.
 ///
 /// A folder belongs to one sink of one job. A job that starts afresh adds its files to those that
-/// are there.
+/// are there. File names sort by attempt, checkpoint and subtask.
+///
+/// While the disk is full, checkpoints fail and say so, and the job goes on: about 32 MiB of output
+/// a subtask stay in memory, then the input waits. Once there is room everything is written, once.
 #[derive(Debug, Clone)]
 pub struct FileSink<R, E> {
     folder: PathBuf,
@@ -106,6 +109,7 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
     ) -> BoxFuture<'static, Result<()>> {
         let folder = self.folder.clone();
         Box::pin(blocking(move || {
+            prepare(&folder)?;
             // Whoever reads the results may have taken a file away since it was committed.
             let transactions = Transaction::parse_all(transactions)?;
             commit::commit(&folder, &transactions, commit::Missing::WasCommitted)
@@ -118,6 +122,18 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
 
     fn location(&self) -> Option<String> {
         Some(format!("the files of `{}`", self.folder.display()))
+    }
+}
+
+/// Makes the folder, so that one that cannot be written is told at the start.
+fn prepare(folder: &Path) -> Result<()> {
+    let made = std::fs::create_dir_all(folder.join(PENDING_FOLDER));
+    match made.map_err(|error| io_error("make the folder", folder, error)) {
+        Err(error) if !is_disk_full(&*error) => {
+            let message = format!("the file sink cannot use `{}`", folder.display());
+            Err(PermanentError::with_source(message, error).into())
+        }
+        _ => Ok(()),
     }
 }
 
@@ -144,6 +160,18 @@ fn io_error(action: &str, path: &Path, error: std::io::Error) -> tidegate_engine
         message: format!("cannot {action} `{path}`{advice}"),
         source: error,
     })
+}
+
+/// Whether an error is one that room on the disk would heal.
+fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    let kind = error
+        .downcast_ref::<FileError>()
+        .map(|error| error.source.kind());
+    matches!(
+        kind,
+        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
+    )
 }
 
 /// A file system call that failed.

@@ -37,6 +37,7 @@ pub(super) fn commit(folder: &Path, transactions: &[Transaction], missing: Missi
 fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Result<()> {
     let pending = transaction.pending_path(folder);
     let file = folder.join(&transaction.file);
+    check_size(&pending, transaction.size_bytes)?;
     match fs::hard_link(&pending, &file) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => check_same(&pending, &file),
@@ -61,6 +62,21 @@ fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Res
             }
         }
         Err(error) => Err(io_error("commit", &file, error)),
+    }
+}
+
+/// A pending file must still be what was synchronised.
+fn check_size(pending: &Path, size_bytes: u64) -> Result<()> {
+    match fs::metadata(pending) {
+        Ok(found) if found.len() != size_bytes => {
+            let (path, found) = (pending.display(), found.len());
+            let message = format!(
+                "`{path}` has {found} bytes and had {size_bytes} when the checkpoint was taken: \
+                 something other than this job has changed it; start from an earlier checkpoint"
+            );
+            Err(PermanentError::new(message).into())
+        }
+        _ => Ok(()),
     }
 }
 

@@ -4,10 +4,36 @@ use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tidegate_engine::{Result, SinkContext};
+use tidegate_protocol::CheckpointId;
 
 use super::{PENDING_FOLDER, Transaction, commit, io_error};
+
+/// What a writer knows of its files while others write them.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Bytes handed on that are not written yet.
+    unwritten_bytes: AtomicUsize,
+    /// Whether a file may lack bytes that its system took: only an earlier checkpoint has them.
+    is_broken: AtomicBool,
+    #[cfg(test)]
+    pub(super) is_disk_full: AtomicBool,
+    #[cfg(test)]
+    pub(super) is_sync_failing: AtomicBool,
+}
+
+impl Health {
+    pub(super) fn unwritten_bytes(&self) -> usize {
+        self.unwritten_bytes.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.is_broken.load(Ordering::Relaxed)
+    }
+}
 
 /// A file that is being written, or will be. Unless it is sealed, it goes when it is dropped.
 #[derive(Debug)]
@@ -15,8 +41,10 @@ pub(super) struct PendingFile {
     folder: PathBuf,
     /// In the pending folder.
     name: String,
-    /// Once it is committed.
-    final_name: String,
+    /// What its name ends with once it is committed: subtask, random part, extension.
+    final_ending: String,
+    final_name: Option<String>,
+    health: Arc<Health>,
     file: Option<File>,
     written_bytes: u64,
     /// What comes behind them and is not written yet.
@@ -27,14 +55,21 @@ pub(super) struct PendingFile {
 impl PendingFile {
     /// A file to come. Its name has a random part, so that no two are ever the same, whatever
     /// became of the log that numbers attempts.
-    pub(super) fn new(folder: &Path, extension: &str, context: &SinkContext) -> Self {
+    pub(super) fn new(
+        folder: &Path,
+        extension: &str,
+        context: &SinkContext,
+        health: &Arc<Health>,
+    ) -> Self {
         let (subtask, attempt) = (context.subtask_index, context.attempt);
         // The hasher's keys are random and differ each time.
         let random = RandomState::new().hash_one(std::process::id());
         Self {
             folder: folder.to_owned(),
             name: format!("{}-{attempt}-{subtask}-{random:016x}", context.operator),
-            final_name: format!("part-{subtask:05}-{attempt}-{random:016x}.{extension}"),
+            final_ending: format!("{subtask:05}-{random:016x}.{extension}"),
+            final_name: None,
+            health: Arc::clone(health),
             file: None,
             written_bytes: 0,
             rest: Vec::new(),
@@ -44,6 +79,8 @@ impl PendingFile {
 
     /// Adds bytes, to be written with the next [`PendingFile::flush`].
     pub(super) fn push(&mut self, mut bytes: Vec<u8>) {
+        let unwritten_bytes = &self.health.unwritten_bytes;
+        unwritten_bytes.fetch_add(bytes.len(), Ordering::Relaxed);
         if self.rest.is_empty() {
             self.rest = bytes;
         } else {
@@ -59,9 +96,19 @@ impl PendingFile {
         let path = self.path();
         let written = self.write(&path);
         written.map_err(|error| io_error("write", &path, error))?;
+        let unwritten_bytes = &self.health.unwritten_bytes;
+        unwritten_bytes.fetch_sub(self.rest.len(), Ordering::Relaxed);
         self.written_bytes += self.rest.len() as u64;
         self.rest.clear();
         Ok(())
+    }
+
+    /// Names it after the checkpoint whose barrier ended it. Names sort by attempt, checkpoint and
+    /// subtask.
+    pub(super) fn close(&mut self, context: &SinkContext, checkpoint: CheckpointId) {
+        let (attempt, checkpoint) = (context.attempt.get(), checkpoint.get());
+        let ending = &self.final_ending;
+        self.final_name = Some(format!("part-{attempt:010}-{checkpoint:010}-{ending}"));
     }
 
     fn write(&mut self, path: &Path) -> std::io::Result<()> {
@@ -80,21 +127,40 @@ impl PendingFile {
         };
         // A try that failed may have written a part.
         file.seek(SeekFrom::Start(self.written_bytes))?;
+        #[cfg(test)]
+        if self.health.is_disk_full.load(Ordering::Relaxed) {
+            file.write_all(&self.rest[..self.rest.len() / 2])?;
+            return Err(std::io::ErrorKind::StorageFull.into());
+        }
         file.write_all(&self.rest)
     }
 
-    /// Makes the file outlive a loss of power. After an error it can be called again.
+    /// Makes a closed file outlive a loss of power. It can be called again after an error that does
+    /// not break the writer.
+    ///
+    /// # Panics
+    /// Where the file is not closed.
     pub(super) fn seal(&mut self) -> Result<Transaction> {
         self.flush()?;
         if let Some(file) = &self.file {
-            let sealed = file.sync_all();
-            sealed.map_err(|error| io_error("synchronise", &self.path(), error))?;
+            let synchronised = file.sync_all();
+            #[cfg(test)]
+            let synchronised = match self.health.is_sync_failing.load(Ordering::Relaxed) {
+                true => Err(std::io::ErrorKind::Other.into()),
+                false => synchronised,
+            };
+            synchronised.map_err(|error| {
+                // The kernel drops pages that it could not write, and then reports success.
+                self.health.is_broken.store(true, Ordering::Relaxed);
+                io_error("synchronise", &self.path(), error)
+            })?;
             commit::synchronise(&self.folder.join(PENDING_FOLDER))?;
         }
         self.is_sealed = true;
+        let file = self.final_name.clone();
         Ok(Transaction {
             pending: self.name.clone(),
-            file: self.final_name.clone(),
+            file: file.expect("a file is closed before it is sealed"),
             size_bytes: self.written_bytes,
         })
     }
@@ -106,6 +172,8 @@ impl PendingFile {
 
 impl Drop for PendingFile {
     fn drop(&mut self) {
+        let unwritten_bytes = &self.health.unwritten_bytes;
+        unwritten_bytes.fetch_sub(self.rest.len(), Ordering::Relaxed);
         if self.file.is_some() && !self.is_sealed {
             // What stays behind is removed at the start of a later attempt.
             let _ = fs::remove_file(self.path());

@@ -173,3 +173,34 @@ async fn records_whose_files_cannot_be_written_are_part_of_the_next_checkpoint()
     sink.commit(transactions).await.unwrap();
     assert_eq!(committed(&folder), ["a", "b"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pending_file_that_somebody_changes_is_not_committed() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(&folder);
+    let mut writer = sink.writer(sink_context(1, 0)).unwrap();
+    writer.write(&rows(&records(&["a"]))).await.unwrap();
+    let transactions = pre_commit(&mut writer, 1).await.unwrap();
+    let known = Transaction::parse_all(transactions.clone()).unwrap();
+    fs::write(known[0].pending_path(&folder.path().join("out")), "").unwrap();
+    let error = sink.commit(transactions).await.unwrap_err();
+    assert!(
+        error.to_string().contains("has 0 bytes and had 2"),
+        "{error}"
+    );
+    assert_eq!(committed(&folder), [""; 0]);
+}
+
+#[tokio::test]
+async fn a_folder_that_cannot_be_made_ends_the_job_at_its_start() {
+    let folder = TempDir::new().unwrap();
+    fs::write(folder.path().join("out"), "a file").unwrap();
+    let attempt = Attempt::new(1).unwrap();
+    let error = sink(&folder)
+        .recover(attempt, Vec::new())
+        .await
+        .unwrap_err();
+    assert!(tidegate_engine::is_permanent(&*error));
+    let text = tidegate_engine::describe(&*error);
+    assert!(text.contains("choose another folder"), "{text}");
+}
