@@ -58,6 +58,7 @@ pub(crate) struct Driver {
     replies: HashMap<u64, Reply>,
     request: u64,
     meter: ProgressMeter,
+    is_asked_to_stop: bool,
     outcome: Option<JobOutcome>,
 }
 
@@ -81,6 +82,7 @@ impl Driver {
             replies: HashMap::new(),
             request: 0,
             meter: ProgressMeter::new(),
+            is_asked_to_stop: false,
             outcome: None,
         }
     }
@@ -146,6 +148,7 @@ impl Driver {
         self.replies.insert(request, command.reply);
         // Requests whose asker has gone need no answer.
         self.replies.retain(|_, reply| !reply.is_closed());
+        self.is_asked_to_stop |= matches!(command.ask, Ask::Stop { .. });
         let command = match command.ask {
             Ask::Savepoint => Command::Savepoint { request },
             Ask::Stop { is_immediate } => Command::Stop {

@@ -230,8 +230,8 @@ fn announce(
 
 fn finished_before(manifest: &Manifest) -> String {
     format!(
-        "this job has finished before, with checkpoint {}: it has read all of its input; to run it \
-         afresh, start it from Empty (`--start-from Empty`)",
+        "this job has finished before, with checkpoint {}: all of its input is read; to run it \
+         afresh, start it from Empty (`--start-from Empty`), with another place for its results",
         manifest.checkpoint
     )
 }

@@ -13,13 +13,16 @@ use crate::settings::{self, Settings};
 
 /// Runs a program without options of its own: what its `main` calls.
 ///
-/// ```ignore
+/// ```no_run
 /// use std::process::ExitCode;
+/// use tidegate::connectors::{Generator, Print};
 /// use tidegate::prelude::*;
+/// use tidegate::SourceOutput;
 ///
 /// fn main() -> ExitCode {
 ///     tidegate::run(|pipeline, _| {
-///         pipeline.source("numbers", Generator::new(1..=10)).sink("out", Print::new());
+///         let numbers = Generator::new(|index, out: &mut SourceOutput<u64>| out.push(index));
+///         pipeline.source("numbers", numbers.with_count(10)).sink("out", Print::new());
 ///         Ok(())
 ///     })
 /// }

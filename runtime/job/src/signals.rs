@@ -38,6 +38,7 @@ impl Signals {
     /// Stops the job as asked. Never returns; aborted when the job is over.
     pub(crate) async fn stop_job(mut self, commands: Commands, screen: Arc<Screen>) {
         self.next().await;
+        screen.print("interrupted: stops with a savepoint; interrupt again to stop at once");
         let stop = Ask::Stop {
             is_immediate: false,
         };

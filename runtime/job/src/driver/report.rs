@@ -43,11 +43,20 @@ impl Driver {
             },
             JobState::Stopping { attempt } => PhaseView {
                 attempt: Some(attempt.get()),
+                reason: Some(self.stop_reason().to_owned()),
                 ..new(Phase::Stopping)
             },
         };
         self.status.set_subtasks(self.worker.metrics());
         self.publish(JobEvent::PhaseChanged { phase });
+    }
+
+    const fn stop_reason(&self) -> &'static str {
+        if self.is_asked_to_stop {
+            "asked to stop"
+        } else {
+            "all input is read"
+        }
     }
 
     pub(super) fn report_completed(&mut self, entry: Entry) {

@@ -7,6 +7,9 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// Returns to the line's begin and clears it.
 const CLEAR_LINE: &str = "\r\x1b[2K";
+/// Has the terminal cut what is too long for it; in a second row it could not be cleared.
+const NO_WRAP: &str = "\x1b[?7l";
+const WRAP: &str = "\x1b[?7h";
 
 /// Standard error.
 pub(crate) struct Screen {
@@ -49,7 +52,7 @@ impl Screen {
             CLEAR_LINE
         };
         let end = if text.ends_with('\n') { "" } else { "\n" };
-        let shown = format!("{clear}{text}{end}{}", state.status);
+        let shown = format!("{clear}{text}{end}{}", unwrapped(&state.status));
         // There is nobody to tell that standard error is gone.
         let _ = state.writer.write_all(shown.as_bytes());
         let _ = state.writer.flush();
@@ -58,7 +61,7 @@ impl Screen {
     /// Redraws the last line; empty text removes it. Only for terminals.
     pub(crate) fn set_status(&self, text: String) {
         let mut state = self.lock();
-        let shown = format!("{CLEAR_LINE}{text}");
+        let shown = format!("{CLEAR_LINE}{}", unwrapped(&text));
         let _ = state.writer.write_all(shown.as_bytes());
         let _ = state.writer.flush();
         state.status = text;
@@ -67,6 +70,13 @@ impl Screen {
     fn lock(&self) -> MutexGuard<'_, State> {
         // Both fields are whole whatever panicked beside them.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unwrapped(status: &str) -> String {
+    match status {
+        "" => String::new(),
+        status => format!("{NO_WRAP}{status}{WRAP}"),
     }
 }
 

@@ -117,7 +117,10 @@ impl TextPrinter {
                     "restart {number} from the last checkpoint in {wait}"
                 ));
             }
-            Phase::Stopping => self.say("stops with a savepoint; interrupt again to stop at once"),
+            Phase::Stopping => {
+                let reason = now.reason.as_deref().unwrap_or_default();
+                self.say(&format!("{reason}; takes the last checkpoint"));
+            }
             _ => {}
         }
     }

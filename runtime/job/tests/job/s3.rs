@@ -35,13 +35,13 @@ fn kills_on(flavour: S3Flavour) {
     let proxy = FaultProxy::start(server.address(), plan).unwrap();
     let mut random = Random::seeded(0x53);
     let mut job = job_at(&server, &proxy.endpoint());
-    job.plan.count = 50_000;
+    job.plan.count = 300_000;
     job.plan.pause_us = 2000;
     for _ in 0..KILL_COUNT {
         job.config["parallelism"] = json!(1 + random.below(4));
         let mut process = job.start();
-        process.wait_for_checkpoint();
-        thread::sleep(Duration::from_millis(random.below(100)));
+        process.wait_for("phaseChanged", |event| event["phase"] == "Running");
+        thread::sleep(Duration::from_millis(random.below(800)));
         if !process.is_running() {
             break;
         }

@@ -66,6 +66,7 @@ fn a_terminal_has_one_line_redrawn_below_the_others() {
     let text = printed(true, &[running(), progress(), failed]);
     let line = "word-count: 31,024 records/s, 412,345 read | no checkpoint yet | \
                 state 12,543 keys, 1.20 MB | restarts 1";
+    let line = format!("\x1b[?7l{line}\x1b[?7h");
     let said = "word-count: the checkpoint log cannot be reached (2 in a row): no route\n";
     assert!(
         text.ends_with(&format!("\r\x1b[2K{line}\r\x1b[2K{said}{line}")),
