@@ -58,8 +58,8 @@ pub(crate) struct RunArgs {
     /// Keep checkpoints here (a folder or a URL), whatever the manifest says.
     #[arg(long, value_name = "DIR|URL")]
     pub(crate) state_dir: Option<String>,
-    /// Start from this state, whatever the manifest says: Latest, Empty, a checkpoint's name such as
-    /// my-job-42, or a job's folder with #42 behind it.
+    /// Start from this state, whatever the manifest says: Latest, Empty, a checkpoint's name such
+    /// as my-job-42, or a job's folder with #42 behind it.
     #[arg(long, value_name = "WHERE")]
     pub(crate) start_from: Option<String>,
     /// Serve the job API, metrics and health at this address, as in 127.0.0.1:8082.
