@@ -1,6 +1,7 @@
 //! Sources, sinks and formats.
 
 mod bad_records;
+mod csv_files;
 mod discard;
 mod encode;
 mod file_sink;
@@ -14,6 +15,7 @@ mod testing;
 mod text_files;
 
 pub use bad_records::{BadRecordHandler, BadRecords};
+pub use csv_files::CsvFiles;
 pub use discard::Discard;
 pub use encode::{Csv, Encoder, JsonLines, Lines, Plain, Text};
 pub use file_sink::{FileSink, FileWriter};

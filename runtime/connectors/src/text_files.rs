@@ -21,6 +21,7 @@ use tidegate_engine::{
 use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
 use blocks::{Block, BlockReader};
+pub(crate) use discover::discover;
 
 /// Bytes of a split, unless told otherwise.
 const SPLIT_BYTES: u64 = 32 << 20;
@@ -114,14 +115,14 @@ impl TextFiles {
 /// A byte range of a file, and what the file looked like.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct FileRange {
-    path: PathBuf,
+pub(crate) struct FileRange {
+    pub(crate) path: PathBuf,
     start: u64,
     /// Excluded; `None`: to the end, whose place is not known in a packed file.
     end: Option<u64>,
     file_bytes: u64,
     modified_ms: u64,
-    is_gzip: bool,
+    pub(crate) is_gzip: bool,
 }
 
 impl Source for TextFiles {
@@ -129,7 +130,7 @@ impl Source for TextFiles {
     type Reader = TextReader;
 
     fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
-        discover::discover(&self.patterns, self.split_bytes, known)
+        discover(&self.patterns, self.split_bytes, known)
     }
 
     fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<TextReader> {
@@ -166,7 +167,7 @@ impl Source for TextFiles {
     }
 }
 
-fn range_of(state: &SplitState) -> Result<FileRange> {
+pub(crate) fn range_of(state: &SplitState) -> Result<FileRange> {
     serde_json::from_value(state.split.spec.clone()).map_err(|error| {
         let message = format!("split `{}` is no range of a file", state.split.id);
         PermanentError::with_source(message, error).into()

@@ -10,7 +10,7 @@ use tidegate_engine::{PermanentError, Result, Split, SplitState};
 use super::{FileRange, range_of};
 
 /// Files named by the patterns, cut into splits; files that a checkpoint knows are not cut again.
-pub(super) fn discover(
+pub(crate) fn discover(
     patterns: &[String],
     split_bytes: u64,
     known: &[SplitState],

@@ -1,0 +1,281 @@
+//! CSV files: rows as records, by the names in the header.
+//!
+//! ```text
+//! paths ─▶ a split a file ─▶ a blocking thread finds rows ─▶ the reader makes typed columns of them
+//! ```
+
+mod columns;
+mod rows;
+#[cfg(test)]
+mod tests;
+
+use std::collections::VecDeque;
+use std::marker::PhantomData;
+use std::sync::Arc;
+
+use arrow_array::{ArrayRef, RecordBatch};
+use csv::ByteRecord;
+use tidegate_engine::{
+    PermanentError, ReadStatus, Record, Result, Rows, Source, SourceContext, SourceOutput,
+    SourceReader, Split, SplitState,
+};
+use tokio::sync::mpsc;
+
+use crate::bad_records::{BadRecordHandler, BadRecords};
+use crate::rate::RateLimit;
+use crate::text_files::{FileRange, discover, range_of};
+use columns::{CellProblem, ColumnBuilder, places};
+use rows::{Batch, Place};
+
+/// Reads CSV files (RFC 4180) with a header: each row is a record whose fields are the columns of the
+/// same names, in any order; other columns are left out.
+///
+/// Fields are integers, floats, booleans, text, and options of these, for which an empty cell is
+/// `None`. Rows are at most 16 MiB long. A row that lacks a cell or has one that does not fit is a bad record. Files must not change
+/// while a job reads them; `.gz` files are unpacked. A file is read by one subtask, since a line end
+/// in quotes looks like the end of a row to whoever begins to read in the middle.
+pub struct CsvFiles<R> {
+    patterns: Vec<String>,
+    delimiter: u8,
+    records_per_second: Option<u64>,
+    bad_records: BadRecords,
+    record: PhantomData<fn() -> R>,
+}
+
+impl<R: Record> CsvFiles<R> {
+    /// Files by path, folder or glob pattern such as `orders/*.csv`.
+    pub fn new(pattern: impl Into<String>) -> Self {
+        Self {
+            patterns: vec![pattern.into()],
+            delimiter: b',',
+            records_per_second: None,
+            bad_records: BadRecords::Fail,
+            record: PhantomData,
+        }
+    }
+
+    /// Adds a further path, folder or pattern.
+    #[must_use]
+    pub fn and(mut self, pattern: impl Into<String>) -> Self {
+        self.patterns.push(pattern.into());
+        self
+    }
+
+    /// Another character than the comma stands between columns: `b';'`, `b'\t'`.
+    #[must_use]
+    pub fn with_delimiter(mut self, delimiter: u8) -> Self {
+        self.delimiter = delimiter;
+        self
+    }
+
+    /// Reads at most this many records a second, over all subtasks.
+    #[must_use]
+    pub fn with_rate(mut self, records_per_second: u64) -> Self {
+        self.records_per_second = Some(records_per_second);
+        self
+    }
+
+    /// What becomes of rows that cannot be read.
+    #[must_use]
+    pub fn on_bad_records(mut self, policy: BadRecords) -> Self {
+        self.bad_records = policy;
+        self
+    }
+}
+
+impl<R: Record> Source for CsvFiles<R> {
+    type Item = R;
+    type Reader = CsvReader<R>;
+
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
+        discover(&self.patterns, u64::MAX, known)
+    }
+
+    fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<CsvReader<R>> {
+        let positions = splits.iter().map(|state| {
+            let position = state.position.clone();
+            position.map(serde_json::from_value).transpose()
+        });
+        let metrics = Arc::clone(&context.metrics);
+        let rate = self.records_per_second;
+        Ok(CsvReader {
+            ranges: splits.iter().map(range_of).collect::<Result<_>>()?,
+            positions: positions.collect::<Result<_, _>>()?,
+            columns: R::fields()
+                .iter()
+                .map(ColumnBuilder::new)
+                .collect::<Result<_>>()?,
+            bad_records: BadRecordHandler::new(&self.bad_records, &context.operator, metrics)?,
+            rate: rate.map(|rate| RateLimit::new(rate, context.parallelism)),
+            delimiter: self.delimiter,
+            splits,
+            context,
+            current: 0,
+            file: None,
+            record: PhantomData,
+        })
+    }
+}
+
+/// A file that is being read.
+struct OpenFile {
+    batches: mpsc::Receiver<Result<Batch>>,
+    /// Where the record's columns stand; known once the header is.
+    places: Vec<usize>,
+    column_count: usize,
+    rows: VecDeque<(Place, ByteRecord)>,
+    end: Place,
+}
+
+/// Reads one subtask's files, one after the other.
+pub struct CsvReader<R> {
+    context: SourceContext,
+    bad_records: BadRecordHandler,
+    rate: Option<RateLimit>,
+    delimiter: u8,
+    splits: Vec<SplitState>,
+    ranges: Vec<FileRange>,
+    positions: Vec<Option<Place>>,
+    columns: Vec<ColumnBuilder>,
+    current: usize,
+    file: Option<OpenFile>,
+    record: PhantomData<fn() -> R>,
+}
+
+/// Rows pushed in one call, at most.
+const ROWS_A_READ: u64 = 4096;
+
+impl<R: Record> CsvReader<R> {
+    /// Makes sure that there is a row to push; `false` at the end of all splits.
+    async fn fill(&mut self, output: &mut SourceOutput<R>) -> Result<bool> {
+        while self.file.as_ref().is_none_or(|file| file.rows.is_empty()) {
+            let Some(range) = self.ranges.get(self.current) else {
+                return Ok(false);
+            };
+            if self.splits[self.current].is_ended {
+                self.current += 1;
+                continue;
+            }
+            let place = self.positions[self.current];
+            let file = self.file.get_or_insert_with(|| OpenFile {
+                batches: rows::start(range.clone(), place, self.delimiter, &self.context.io),
+                places: Vec::new(),
+                column_count: 0,
+                rows: VecDeque::new(),
+                end: place.unwrap_or(Place { byte: 0, line: 1 }),
+            });
+            match file.batches.recv().await.transpose()? {
+                Some(batch) => {
+                    if file.places.is_empty() {
+                        let path = range.path.display().to_string();
+                        file.places = places(&R::fields(), &batch.header, &path)?;
+                        file.column_count = batch.header.len();
+                    }
+                    file.rows = batch.rows.into();
+                    file.end = batch.end;
+                }
+                None => {
+                    self.file = None;
+                    self.splits[self.current].is_ended = true;
+                    // A split's place in the list of its subtask fits.
+                    output.end_split(self.current as u32);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// Pushes up to `allowed` rows; gives the number taken. Does not wait, so that a position never
+    /// parts from what was pushed.
+    fn push(&mut self, output: &mut SourceOutput<R>, allowed: u64) -> Result<u64> {
+        let Some(file) = &mut self.file else {
+            return Ok(0);
+        };
+        let path = self.ranges[self.current].path.display().to_string();
+        let (mut taken, mut row_count) = (0, 0);
+        while taken < allowed
+            && let Some((place, row)) = file.rows.pop_front()
+        {
+            taken += 1;
+            match check(&self.columns, &file.places, file.column_count, &row) {
+                Ok(()) => {
+                    row_count += 1;
+                    for (column, place) in self.columns.iter_mut().zip(&file.places) {
+                        column.push(&row[*place]);
+                    }
+                }
+                Err((column, problem)) => {
+                    let line = place.line;
+                    let place = match column.is_empty() {
+                        true => format!("{path}, line {line}"),
+                        false => format!("{path}, line {line}, column `{column}`"),
+                    };
+                    let cells: Vec<_> = row.iter().map(String::from_utf8_lossy).collect();
+                    self.bad_records.bad(&place, &problem, &cells.join(","))?;
+                }
+            }
+        }
+        let next = file.rows.front().map_or(file.end, |(place, _)| *place);
+        output.begin_split(self.current as u32);
+        if row_count > 0 {
+            let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
+            push_rows(arrays, output)?;
+        }
+        self.positions[self.current] = Some(next);
+        Ok(taken)
+    }
+}
+
+fn check(
+    columns: &[ColumnBuilder],
+    places: &[usize],
+    column_count: usize,
+    row: &ByteRecord,
+) -> Result<(), CellProblem> {
+    if row.len() != column_count {
+        let found = row.len();
+        let problem = format!("the row has {found} cells, the header {column_count}");
+        return Err((String::new(), problem));
+    }
+    let mut cells = columns.iter().zip(places);
+    cells.try_for_each(|(column, place)| column.check(&row[*place]))
+}
+
+fn push_rows<R: Record>(arrays: Vec<ArrayRef>, output: &mut SourceOutput<R>) -> Result<()> {
+    let batch = RecordBatch::try_new(R::schema(), arrays)?;
+    let rows = Rows::<R>::of(&batch)
+        .ok_or_else(|| PermanentError::new("the record's columns are not those of its fields"))?;
+    rows.iter().for_each(|view| output.push(view));
+    Ok(())
+}
+
+impl<R: Record> SourceReader for CsvReader<R> {
+    type Item = R;
+
+    async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
+        let allowed = match &mut self.rate {
+            Some(rate) => rate.allowed(ROWS_A_READ).await,
+            None => ROWS_A_READ,
+        };
+        if !self.fill(output).await? {
+            return Ok(ReadStatus::Ended);
+        }
+        let count = self.push(output, allowed)?;
+        if let Some(rate) = &mut self.rate {
+            rate.took(count);
+        }
+        Ok(ReadStatus::More)
+    }
+
+    fn snapshot(&self) -> Vec<SplitState> {
+        let states = self.splits.iter().zip(&self.positions);
+        states
+            .map(|(state, position)| SplitState {
+                split: state.split.clone(),
+                position: position
+                    .map(|place| serde_json::json!({ "byte": place.byte, "line": place.line })),
+                is_ended: state.is_ended,
+            })
+            .collect()
+    }
+}

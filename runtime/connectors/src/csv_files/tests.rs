@@ -1,0 +1,158 @@
+use std::io::Write;
+
+use proptest::prelude::*;
+
+use super::*;
+
+type Row = (u64, Option<i32>, String);
+
+fn context() -> SourceContext {
+    SourceContext {
+        operator: "orders".into(),
+        subtask_index: 0,
+        parallelism: 1,
+        io: tokio::runtime::Handle::current(),
+        metrics: Arc::default(),
+    }
+}
+
+fn fresh(source: &CsvFiles<Row>) -> Vec<SplitState> {
+    let found = source.discover(&[]).unwrap();
+    let state = |split| SplitState {
+        split,
+        position: None,
+        is_ended: false,
+    };
+    found.into_iter().map(state).collect()
+}
+
+async fn read(
+    source: &CsvFiles<Row>,
+    splits: Vec<SplitState>,
+    calls: usize,
+) -> Result<(Vec<Row>, Vec<SplitState>)> {
+    let mut reader = source.reader(splits, context())?;
+    let mut output = SourceOutput::default();
+    for _ in 0..calls {
+        if reader.read(&mut output).await? == ReadStatus::Ended {
+            break;
+        }
+    }
+    Ok((output.into_records(), reader.snapshot()))
+}
+
+fn run<T>(future: impl Future<Output = T>) -> T {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().build().unwrap().block_on(future)
+}
+
+fn read_text(text: &str, policy: BadRecords) -> Result<Vec<Row>> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.csv");
+    std::fs::write(&path, text).unwrap();
+    let source = CsvFiles::new(path.to_str().unwrap()).on_bad_records(policy);
+    run(async { Ok(read(&source, fresh(&source), usize::MAX).await?.0) })
+}
+
+#[test]
+fn columns_are_found_by_name_and_others_left_out() {
+    let text =
+        "\u{feff}_2,other,_0,_1\r\n\"a,\n\"\"b\"\"\",x,1,-2\r\nplain,y,18446744073709551615,\r\n";
+    let rows = read_text(text, BadRecords::Fail).unwrap();
+    assert_eq!(
+        rows,
+        [
+            (1, Some(-2), "a,\n\"b\"".to_owned()),
+            (u64::MAX, None, "plain".to_owned())
+        ]
+    );
+}
+
+#[test]
+fn a_bad_cell_is_named_by_file_line_and_column() {
+    let text = "_0,_1,_2\n1,2,\"two\nlines\"\n2,x,c\n";
+    let error = read_text(text, BadRecords::Fail).unwrap_err();
+    assert!(tidegate_engine::is_permanent(&*error));
+    let text = error.to_string();
+    let expected = "orders.csv, line 4, column `_1`: \"x\" is no integer of 32 bits";
+    assert!(text.contains(expected), "{text}");
+}
+
+#[test]
+fn bad_rows_are_skipped_whole_by_policy() {
+    let text = "_0,_1,_2\n1,2,a\nx,2,b\n3,3\n4,,d\n5,1,e,more\n,1,f\n7,99999999999,g\n8,1,h\n";
+    let rows = read_text(text, BadRecords::Skip).unwrap();
+    let kept: Vec<u64> = rows.iter().map(|row| row.0).collect();
+    assert_eq!(kept, [1, 4, 8]);
+}
+
+#[test]
+fn a_missing_or_doubled_column_is_named_with_those_that_are_there() {
+    let error = read_text("_0,_2\n1,a\n", BadRecords::Skip)
+        .unwrap_err()
+        .to_string();
+    assert!(
+        error.contains("no column `_1`") && error.contains("`_0`, `_2`"),
+        "{error}"
+    );
+    let error = read_text("_0,_1,_0,_2\n1,2,3,a\n", BadRecords::Skip)
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains("more than one column `_0`"), "{error}");
+}
+
+#[test]
+fn a_field_that_csv_cannot_hold_is_refused_by_name() {
+    run(async {
+        let source = CsvFiles::<(u64, Vec<u64>)>::new("orders.csv");
+        let error = source.reader(Vec::new(), context()).err().unwrap();
+        assert!(error.to_string().contains("field `_1`"), "{error}");
+    });
+}
+
+#[test]
+fn a_quote_that_is_never_closed_ends_in_an_error_and_not_in_all_memory() {
+    let text = format!("_0,_1,_2\n1,2,\"{}", "a\n".repeat(10 << 20));
+    let error = read_text(&text, BadRecords::Skip).unwrap_err();
+    let text = tidegate_engine::describe(&*error);
+    assert!(
+        text.contains("orders.csv") && text.contains("never closed"),
+        "{text}"
+    );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(30))]
+
+    #[test]
+    fn a_reader_that_goes_on_gives_exactly_the_rest(
+        rows in prop::collection::vec((any::<u64>(), any::<Option<i32>>(), "[a,\"\r\n]{0,6}é?"), 0..3000),
+        calls in 0_usize..4,
+        is_gzip: bool
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(if is_gzip { "orders.csv.gz" } else { "orders.csv" });
+        let mut writer = csv::Writer::from_writer(Vec::new());
+        writer.write_record(["_0", "_1", "_2"]).unwrap();
+        for (id, amount, text) in &rows {
+            let amount = amount.map_or(String::new(), |amount| amount.to_string());
+            writer.write_record([&id.to_string(), &amount, text]).unwrap();
+        }
+        let bytes = writer.into_inner().unwrap();
+        let file = std::fs::File::create(&path).unwrap();
+        if is_gzip {
+            let mut packed = flate2::write::GzEncoder::new(file, flate2::Compression::fast());
+            packed.write_all(&bytes).unwrap();
+            packed.finish().unwrap();
+        } else {
+            std::fs::write(&path, &bytes).unwrap();
+        }
+        let source = CsvFiles::new(path.to_str().unwrap());
+        let (first, rest) = run(async {
+            let (first, state) = read(&source, fresh(&source), calls).await?;
+            let (rest, _) = read(&source, state, usize::MAX).await?;
+            Ok::<_, tidegate_engine::BoxError>((first, rest))
+        }).unwrap();
+        prop_assert_eq!([first, rest].concat(), rows);
+    }
+}
