@@ -72,8 +72,8 @@ impl BadRecordHandler {
         })
     }
 
-    /// Treats a bad record. `place` says where it is ("/a/b.txt, byte 120", "line 7"), `problem` what
-    /// is wrong with it, and `raw` is the record as far as it can be shown.
+    /// Treats a bad record. `place` says where it is ("/a/b.txt, byte 120", "line 7"), `problem`
+    /// what is wrong with it, and `raw` is the record as far as it can be shown.
     ///
     /// # Errors
     /// Under [`BadRecords::Fail`], a [`PermanentError`] that names all of these; else that the
@@ -103,8 +103,8 @@ impl BadRecordHandler {
         let operator = &self.operator;
         let shown = shorten(raw);
         PermanentError::new(format!(
-            "bad record in `{operator}` at {place}: {problem}: {shown:?}; correct the input, or let \
-             the job skip bad records or write them to a dead-letter file"
+            "bad record in `{operator}` at {place}: {problem}: {shown:?}; correct the input, or \
+             let the job skip bad records or write them to a dead-letter file"
         ))
     }
 }

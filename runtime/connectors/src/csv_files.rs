@@ -1,7 +1,7 @@
 //! CSV files: rows as records, by the names in the header.
 //!
 //! ```text
-//! paths ─▶ a split a file ─▶ a blocking thread finds rows ─▶ the reader makes typed columns of them
+//! paths ─▶ a split a file ─▶ a thread finds rows ─▶ the reader makes typed columns
 //! ```
 
 mod columns;
@@ -27,13 +27,14 @@ use crate::text_files::{FileRange, discover, range_of};
 use columns::{CellProblem, ColumnBuilder, places};
 use rows::{Batch, Place};
 
-/// Reads CSV files (RFC 4180) with a header: each row is a record whose fields are the columns of the
-/// same names, in any order; other columns are left out.
+/// Reads CSV files (RFC 4180) with a header: each row is a record whose fields are the columns of
+/// the same names, in any order; other columns are left out.
 ///
 /// Fields are integers, floats, booleans, text, and options of these, for which an empty cell is
-/// `None`. Rows are at most 16 MiB long. A row that lacks a cell or has one that does not fit is a bad record. Files must not change
-/// while a job reads them; `.gz` files are unpacked. A file is read by one subtask, since a line end
-/// in quotes looks like the end of a row to whoever begins to read in the middle.
+/// `None`. Rows are at most 16 MiB long. A row that lacks a cell or has one that does not fit is a
+/// bad record. Files must not change while a job reads them; `.gz` files are unpacked. A file is
+/// read by one subtask, since a line end in quotes looks like the end of a row to whoever begins to
+/// read in the middle.
 pub struct CsvFiles<R> {
     patterns: Vec<String>,
     delimiter: u8,

@@ -25,7 +25,8 @@ pub use writer::FileWriter;
 const PENDING_FOLDER: &str = ".pending";
 
 /// Writes records to files of a folder, exactly once: a file appears there, whole, when its
-/// checkpoint is complete, and never changes again. Each subtask adds at most one file a checkpoint.
+/// checkpoint is complete, and never changes again. Each subtask adds at most one file a
+/// checkpoint.
 ///
 /// A folder belongs to one sink of one job. A job that starts afresh adds its files to those that
 /// are there. File names sort by attempt, checkpoint and subtask.

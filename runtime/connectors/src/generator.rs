@@ -62,8 +62,8 @@ where
         self
     }
 
-    /// Deals records out to this many splits, at least 1. Part of the positions' meaning: a job keeps
-    /// it for life.
+    /// Deals records out to this many splits, at least 1. Part of the positions' meaning: a job
+    /// keeps it for life.
     #[must_use]
     pub fn with_splits(mut self, split_count: u32) -> Self {
         self.split_count = split_count.max(1);

@@ -1,7 +1,7 @@
 //! Text files, line by line or in blocks of whole lines.
 //!
 //! ```text
-//! paths ─▶ splits (byte ranges) ─▶ a blocking thread reads blocks of whole lines ─▶ the reader cuts
+//! paths ─▶ splits (byte ranges) ─▶ a thread reads blocks of whole lines ─▶ the reader cuts
 //! ```
 
 mod blocks;
@@ -43,8 +43,8 @@ enum Unit {
 
 /// Reads text files: each line, without its end, is a record.
 ///
-/// Files must not change while a job reads them: a file that did is refused by name. `.gz` files are
-/// unpacked as they are read.
+/// Files must not change while a job reads them: a file that did is refused by name. `.gz` files
+/// are unpacked as they are read.
 #[derive(Debug, Clone)]
 pub struct TextFiles {
     patterns: Vec<String>,
@@ -103,8 +103,8 @@ impl TextFiles {
         self
     }
 
-    /// Makes a record of some 64 KiB of whole lines at a time, their ends included, for operators that
-    /// cut text up themselves.
+    /// Makes a record of some 64 KiB of whole lines at a time, their ends included, for operators
+    /// that cut text up themselves.
     #[must_use]
     pub fn blocks(mut self) -> Self {
         self.unit = Unit::Block;
@@ -219,8 +219,8 @@ impl TextReader {
         Ok(true)
     }
 
-    /// Pushes what the block has, up to `allowed` records; gives their number. Does not wait, so that a
-    /// position never parts from what was pushed.
+    /// Pushes what the block has, up to `allowed` records; gives their number. Does not wait, so
+    /// that a position never parts from what was pushed.
     fn push(&mut self, output: &mut SourceOutput<String>, allowed: u64) -> Result<u64> {
         output.begin_split(self.current as u32);
         let mut count = 0;

@@ -34,8 +34,8 @@ pub(super) fn places(fields: &[Field], header: &ByteRecord, path: &str) -> Resul
                 let names: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
                 let names = names.join("`, `");
                 Err(PermanentError::new(format!(
-                    "`{path}` has {problem} column `{name}`: its header names `{names}`; rename the \
-                     record's field or the column"
+                    "`{path}` has {problem} column `{name}`: its header names `{names}`; rename \
+                     the record's field or the column"
                 )))
             }
         }

@@ -126,7 +126,9 @@ proptest! {
 
     #[test]
     fn a_reader_that_goes_on_gives_exactly_the_rest(
-        rows in prop::collection::vec((any::<u64>(), any::<Option<i32>>(), "[a,\"\r\n]{0,6}é?"), 0..3000),
+        rows in prop::collection::vec(
+            (any::<u64>(), any::<Option<i32>>(), "[a,\"\r\n]{0,6}é?"), 0..3000
+        ),
         calls in 0_usize..4,
         is_gzip: bool
     ) {

@@ -10,7 +10,8 @@ use super::cell::{Cell, Column, push_hex, push_integer};
 
 /// One line a record, its columns in order, under a header of their names.
 ///
-/// Text with delimiters, quotes or line ends stands in quotes. A null is nothing at all, an empty text
+/// Text with delimiters, quotes or line ends stands in quotes. A null is nothing at all, an empty
+/// text
 /// is `""`. Bytes are hexadecimal, timestamps RFC 3339. Lists and nested records have no notation.
 #[derive(Debug, Clone, Copy)]
 pub struct Csv {

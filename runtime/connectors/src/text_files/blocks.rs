@@ -273,8 +273,8 @@ fn skip_line(file: &mut impl Read) -> io::Result<u64> {
     Ok(skipped)
 }
 
-/// How many bytes are whole lines that begin before `end`; `None` where no line ends here. The first
-/// `scanned` bytes are known to hold no line end.
+/// How many bytes are whole lines that begin before `end`; `None` where no line ends here. The
+/// first `scanned` bytes are known to hold no line end.
 fn whole_lines(bytes: &[u8], scanned: usize, end: u64) -> Option<usize> {
     let end = usize::try_from(end).unwrap_or(usize::MAX);
     if end <= bytes.len() {
@@ -287,7 +287,8 @@ fn whole_lines(bytes: &[u8], scanned: usize, end: u64) -> Option<usize> {
     memchr::memrchr(b'\n', &bytes[scanned..]).map(|found| scanned + found + 1)
 }
 
-/// Whether what follows the whole lines, at the end of the file, is a line that begins before `end`.
+/// Whether what follows the whole lines, at the end of the file, is a line that begins before
+/// `end`.
 fn last_line_is_own(bytes: &[u8], length: usize, end: u64) -> bool {
     length < bytes.len() && (length as u64) < end
 }

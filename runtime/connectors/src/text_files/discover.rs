@@ -129,8 +129,8 @@ fn check_unchanged(range: &FileRange) -> Result<()> {
         return Ok(());
     };
     Err(PermanentError::new(format!(
-        "`{path}` changed while the job was reading it ({change}), so its position means nothing any \
-         more; restore the file as it was, or start the job from empty"
+        "`{path}` changed while the job was reading it ({change}), so its position means nothing \
+         any more; restore the file as it was, or start the job from empty"
     ))
     .into())
 }
