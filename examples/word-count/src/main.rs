@@ -1,7 +1,7 @@
 //! Counts the words of a text, and keeps counting right when it is killed.
 //!
-//! Start it, end it half-way with `kill -9`, start it again: it goes on from its last checkpoint and
-//! ends with the same counts.
+//! Start it, end it half-way with `kill -9`, start it again: it goes on from its last checkpoint
+//! and ends with the same counts.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! The promise of the README: killed at any moment and started again, the counts are exact, byte for
-//! byte those of `tr`, `sort` and `uniq`.
+//! The promise of the README: killed at any moment and started again, the counts are exact, byte
+//! for byte those of `tr`, `sort` and `uniq`.
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 

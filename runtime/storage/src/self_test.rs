@@ -38,8 +38,8 @@ impl JobFolder {
         self.store().remove_empty_folder(&self.name(FOLDER)).await
     }
 
-    /// Deletes the names raced for. A network that delivers a racer's request late or twice makes one
-    /// anew, so a name that comes back is deleted again before the store is blamed.
+    /// Deletes the names raced for. A network that delivers a racer's request late or twice makes
+    /// one anew, so a name that comes back is deleted again before the store is blamed.
     async fn clean_up(&self, names: &[String]) -> Result<()> {
         let folder = self.name(FOLDER);
         for _ in 0..CLEAN_UPS_MAX {
