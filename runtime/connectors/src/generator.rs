@@ -4,8 +4,8 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 
 use tidegate_engine::{
-    ReadStatus, Record, Result, Source, SourceContext, SourceOutput, SourceReader, Split,
-    SplitState,
+    PermanentError, ReadStatus, Record, Result, Source, SourceContext, SourceOutput, SourceReader,
+    Split, SplitState,
 };
 
 use crate::rate::RateLimit;
@@ -86,7 +86,20 @@ where
     type Item = R;
     type Reader = GeneratorReader<R, F>;
 
-    fn discover(&self, _: &[SplitState]) -> Result<Vec<Split>> {
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
+        let suffix = format!("-of-{}", self.split_count);
+        if let Some(other) = known
+            .iter()
+            .find(|state| !state.split.id.ends_with(&suffix))
+        {
+            return Err(PermanentError::new(format!(
+                "the checkpoint has split `{}` of a generator with another number of splits than \
+                 {}, so records would come again; give it its former number back, or start from \
+                 empty",
+                other.split.id, self.split_count
+            ))
+            .into());
+        }
         let split = |index: u32| Split {
             id: format!("{index}-of-{}", self.split_count),
             weight: 1,
@@ -190,5 +203,87 @@ where
                 is_ended: position.made == position.end,
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::context;
+
+    type Numbers = Generator<u64, fn(u64, &mut SourceOutput<u64>)>;
+
+    fn numbers(count: u64, split_count: u32) -> Numbers {
+        let make: fn(u64, &mut SourceOutput<u64>) = |index, output| output.push(index);
+        Generator::new(make)
+            .with_count(count)
+            .with_splits(split_count)
+    }
+
+    fn fresh(source: &Numbers) -> Vec<SplitState> {
+        let state = |split| SplitState {
+            split,
+            position: None,
+            is_ended: false,
+        };
+        let found = source.discover(&[]).unwrap();
+        found.into_iter().map(state).collect()
+    }
+
+    /// Reads until the end or until so many calls were made.
+    async fn read(
+        source: &Numbers,
+        splits: Vec<SplitState>,
+        calls: usize,
+    ) -> (Vec<u64>, Vec<SplitState>) {
+        let mut reader = source.reader(splits, context()).unwrap();
+        let mut output = SourceOutput::default();
+        for _ in 0..calls {
+            if reader.read(&mut output).await.unwrap() == ReadStatus::Ended {
+                break;
+            }
+        }
+        (output.into_records(), reader.snapshot())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(32))]
+
+        #[test]
+        fn every_index_comes_once_also_when_reading_goes_on(
+            count in 0_u64..20_000, split_count in 1_u32..9, calls in 0_usize..8
+        ) {
+            let source = numbers(count, split_count);
+            let runtime = tokio::runtime::Runtime::new().unwrap();
+            let (first, rest) = runtime.block_on(async {
+                let (first, state) = read(&source, fresh(&source), calls).await;
+                let (rest, state) = read(&source, state, usize::MAX).await;
+                assert!(state.iter().all(|state| state.is_ended));
+                (first, rest)
+            });
+            prop_assert_eq!(first.len() + rest.len(), usize::try_from(count).unwrap());
+            let all: BTreeSet<u64> = first.into_iter().chain(rest).collect();
+            prop_assert_eq!(all, (0..count).collect::<BTreeSet<_>>());
+        }
+    }
+
+    #[test]
+    fn another_number_of_splits_is_refused() {
+        let known = fresh(&numbers(10, 4));
+        let error = numbers(10, 5).discover(&known).unwrap_err().to_string();
+        assert!(
+            error.contains("0-of-4") && error.contains("former number"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn scrambled_indexes_never_collide() {
+        let scrambled: BTreeSet<u64> = (0..100_000).map(mix).collect();
+        assert_eq!(scrambled.len(), 100_000);
     }
 }

@@ -1,7 +1,7 @@
-//! What tests of sinks share.
+//! What tests of sources and sinks share.
 
 use arrow_array::RecordBatch;
-use tidegate_engine::{Record, RecordBuilder, Rows, SinkContext};
+use tidegate_engine::{Record, RecordBuilder, Rows, SinkContext, SourceContext};
 use tidegate_protocol::Attempt;
 
 /// Records as a chunk's rows.
@@ -12,6 +12,17 @@ pub(crate) fn rows<R: Record>(records: &[R]) -> Rows<R> {
     }
     let batch = RecordBatch::try_new(R::schema(), builder.finish()).unwrap();
     Rows::of(&batch).unwrap()
+}
+
+/// What a subtask's reader is given in tests; runs its I/O where the test runs.
+pub(crate) fn context() -> SourceContext {
+    SourceContext {
+        operator: "in".to_owned(),
+        subtask_index: 0,
+        parallelism: 1,
+        io: tokio::runtime::Handle::current(),
+        metrics: std::sync::Arc::default(),
+    }
 }
 
 /// What a subtask's writer is given in tests; runs its I/O where the test runs.
