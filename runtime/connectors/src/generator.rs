@@ -240,7 +240,7 @@ mod tests {
         splits: Vec<SplitState>,
         calls: usize,
     ) -> (Vec<u64>, Vec<SplitState>) {
-        let mut reader = source.reader(splits, context()).unwrap();
+        let mut reader = source.reader(splits, context("generator")).unwrap();
         let mut output = SourceOutput::default();
         for _ in 0..calls {
             if reader.read(&mut output).await.unwrap() == ReadStatus::Ended {

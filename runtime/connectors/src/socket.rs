@@ -276,19 +276,9 @@ impl SourceReader for SocketReader {
 mod tests {
     use std::io::Write;
     use std::net::TcpListener;
-    use std::sync::Arc;
 
     use super::*;
-
-    fn context() -> SourceContext {
-        SourceContext {
-            operator: "socket".into(),
-            subtask_index: 0,
-            parallelism: 1,
-            io: tokio::runtime::Handle::current(),
-            metrics: Arc::default(),
-        }
-    }
+    use crate::testing::context;
 
     async fn read_all(source: &SocketLines) -> Result<Vec<String>> {
         let found = source.discover(&[])?;
@@ -297,7 +287,8 @@ mod tests {
             position: None,
             is_ended: false,
         };
-        let mut reader = source.reader(found.into_iter().map(state).collect(), context())?;
+        let mut reader =
+            source.reader(found.into_iter().map(state).collect(), context("socket"))?;
         let mut output = SourceOutput::default();
         while reader.read(&mut output).await? == ReadStatus::More {}
         assert!(reader.snapshot().iter().all(|state| state.is_ended));
@@ -337,7 +328,7 @@ mod tests {
             is_ended: false,
         };
         let splits = found.into_iter().map(state).collect();
-        let mut reader = source.reader(splits, context()).unwrap();
+        let mut reader = source.reader(splits, context("socket")).unwrap();
         let mut output = SourceOutput::default();
         // The server goes away after its second connection, so the third one is refused.
         let error = loop {

@@ -15,9 +15,9 @@ pub(crate) fn rows<R: Record>(records: &[R]) -> Rows<R> {
 }
 
 /// What a subtask's reader is given in tests; runs its I/O where the test runs.
-pub(crate) fn context() -> SourceContext {
+pub(crate) fn context(operator: &str) -> SourceContext {
     SourceContext {
-        operator: "in".to_owned(),
+        operator: operator.to_owned(),
         subtask_index: 0,
         parallelism: 1,
         io: tokio::runtime::Handle::current(),

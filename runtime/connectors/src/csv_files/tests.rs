@@ -3,18 +3,9 @@ use std::io::Write;
 use proptest::prelude::*;
 
 use super::*;
+use crate::testing::context;
 
 type Row = (u64, Option<i32>, String);
-
-fn context() -> SourceContext {
-    SourceContext {
-        operator: "orders".into(),
-        subtask_index: 0,
-        parallelism: 1,
-        io: tokio::runtime::Handle::current(),
-        metrics: Arc::default(),
-    }
-}
 
 fn fresh(source: &CsvFiles<Row>) -> Vec<SplitState> {
     let found = source.discover(&[]).unwrap();
@@ -31,7 +22,7 @@ async fn read(
     splits: Vec<SplitState>,
     calls: usize,
 ) -> Result<(Vec<Row>, Vec<SplitState>)> {
-    let mut reader = source.reader(splits, context())?;
+    let mut reader = source.reader(splits, context("orders"))?;
     let mut output = SourceOutput::default();
     for _ in 0..calls {
         if reader.read(&mut output).await? == ReadStatus::Ended {
@@ -105,7 +96,7 @@ fn a_missing_or_doubled_column_is_named_with_those_that_are_there() {
 fn a_field_that_csv_cannot_hold_is_refused_by_name() {
     run(async {
         let source = CsvFiles::<(u64, Vec<u64>)>::new("orders.csv");
-        let error = source.reader(Vec::new(), context()).err().unwrap();
+        let error = source.reader(Vec::new(), context("orders")).err().unwrap();
         assert!(error.to_string().contains("field `_1`"), "{error}");
     });
 }

@@ -4,16 +4,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 
 use super::*;
-
-fn context() -> SourceContext {
-    SourceContext {
-        operator: "text".into(),
-        subtask_index: 0,
-        parallelism: 1,
-        io: tokio::runtime::Handle::current(),
-        metrics: Arc::default(),
-    }
-}
+use crate::testing::context;
 
 /// Reads until the end or until so many calls were made; gives the lines and the state.
 async fn read(
@@ -21,7 +12,7 @@ async fn read(
     splits: Vec<SplitState>,
     calls: usize,
 ) -> Result<(Vec<String>, Vec<SplitState>)> {
-    let mut reader = source.reader(splits, context())?;
+    let mut reader = source.reader(splits, context("text"))?;
     let mut output = SourceOutput::default();
     for _ in 0..calls {
         if reader.read(&mut output).await? == ReadStatus::Ended {
@@ -129,7 +120,7 @@ fn a_line_over_the_bound_and_one_that_is_no_utf8_are_skipped_and_counted() {
         .with_max_line_bytes(10)
         .on_bad_records(BadRecords::Skip);
     run(async {
-        let context = context();
+        let context = context("text");
         let metrics = Arc::clone(&context.metrics);
         let mut reader = source.reader(fresh(&source).unwrap(), context).unwrap();
         let mut output = SourceOutput::default();
