@@ -5,7 +5,6 @@
 
 use std::process::ExitCode;
 
-use tidegate::connectors::{BadRecords, ParseLines, Print, SocketLines};
 use tidegate::prelude::*;
 
 /// What a line says.

@@ -5,7 +5,6 @@
 
 use std::process::ExitCode;
 
-use tidegate::connectors::{FileSink, Lines, TextFiles};
 use tidegate::prelude::*;
 
 /// The text that is counted unless another is named.

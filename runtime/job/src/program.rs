@@ -15,7 +15,6 @@ use crate::settings::{self, Settings};
 ///
 /// ```no_run
 /// use std::process::ExitCode;
-/// use tidegate::connectors::{Generator, Print};
 /// use tidegate::prelude::*;
 /// use tidegate::SourceOutput;
 ///
