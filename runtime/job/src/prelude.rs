@@ -1,7 +1,7 @@
 //! What most programs use: `use tidegate::prelude::*;`.
 
 pub use tidegate_connectors::{
-    BadRecords, Csv, Discard, FileSink, Generator, JsonLines, Lines, ParseLines, Print,
+    BadRecords, Csv, CsvFiles, Discard, FileSink, Generator, JsonLines, Lines, ParseLines, Print,
     SocketLines, TextFiles,
 };
 pub use tidegate_engine::state::{ListState, MapState, ReducingState, ValueState};
