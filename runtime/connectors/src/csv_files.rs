@@ -32,14 +32,15 @@ use rows::{Batch, Place};
 ///
 /// Fields are integers, floats, booleans, text, and options of these, for which an empty cell is
 /// `None`. Rows are at most 16 MiB long. A row that lacks a cell or has one that does not fit is a
-/// bad record. Files must not change while a job reads them; `.gz` files are unpacked. A file is
-/// read by one subtask, since a line end in quotes looks like the end of a row to whoever begins to
-/// read in the middle.
+/// bad record. Files must not change while a job reads them; `.gz` files are unpacked. Unless told
+/// otherwise a file is read by one subtask, since a line end in quotes looks like the end of a row
+/// to whoever begins to read in the middle.
 pub struct CsvFiles<R> {
     patterns: Vec<String>,
     delimiter: u8,
     records_per_second: Option<u64>,
     bad_records: BadRecords,
+    split_bytes: u64,
     record: PhantomData<fn() -> R>,
 }
 
@@ -51,6 +52,7 @@ impl<R: Record> CsvFiles<R> {
             delimiter: b',',
             records_per_second: None,
             bad_records: BadRecords::Fail,
+            split_bytes: u64::MAX,
             record: PhantomData,
         }
     }
@@ -66,6 +68,15 @@ impl<R: Record> CsvFiles<R> {
     #[must_use]
     pub fn with_delimiter(mut self, delimiter: u8) -> Self {
         self.delimiter = delimiter;
+        self
+    }
+
+    /// Cuts files into byte ranges of about this size, which subtasks read independently. Only for
+    /// files in which no cell holds a line end. Errors then name bytes instead of lines, but for a
+    /// file's first range.
+    #[must_use]
+    pub fn with_split_bytes(mut self, split_bytes: u64) -> Self {
+        self.split_bytes = split_bytes.max(1);
         self
     }
 
@@ -89,7 +100,7 @@ impl<R: Record> Source for CsvFiles<R> {
     type Reader = CsvReader<R>;
 
     fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
-        discover(&self.patterns, u64::MAX, known)
+        discover(&self.patterns, self.split_bytes, known)
     }
 
     fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<CsvReader<R>> {
@@ -206,10 +217,13 @@ impl<R: Record> CsvReader<R> {
                     }
                 }
                 Err((column, problem)) => {
-                    let line = place.line;
+                    let row_place = match place {
+                        Place { byte, line: 0 } => format!("{path}, byte {byte}"),
+                        Place { line, .. } => format!("{path}, line {line}"),
+                    };
                     let place = match column.is_empty() {
-                        true => format!("{path}, line {line}"),
-                        false => format!("{path}, line {line}, column `{column}`"),
+                        true => row_place,
+                        false => format!("{row_place}, column `{column}`"),
                     };
                     let cells: Vec<_> = row.iter().map(String::from_utf8_lossy).collect();
                     self.bad_records.bad(&place, &problem, &cells.join(","))?;

@@ -20,6 +20,7 @@ use tidegate_engine::{
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
+pub(crate) use blocks::skip_line;
 use blocks::{Block, BlockReader};
 pub(crate) use discover::discover;
 
@@ -117,9 +118,9 @@ impl TextFiles {
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileRange {
     pub(crate) path: PathBuf,
-    start: u64,
+    pub(crate) start: u64,
     /// Excluded; `None`: to the end, whose place is not known in a packed file.
-    end: Option<u64>,
+    pub(crate) end: Option<u64>,
     file_bytes: u64,
     modified_ms: u64,
     pub(crate) is_gzip: bool,

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_engine::{PermanentError, Result};
 use tokio::sync::mpsc;
 
-use crate::text_files::FileRange;
+use crate::text_files::{FileRange, skip_line};
 
 /// Rows that are handed on together.
 const BATCH_ROWS: usize = 1024;
@@ -22,7 +22,8 @@ const ROW_BYTES_MAX: usize = 16 << 20;
 /// Batches read ahead.
 const READ_AHEAD: usize = 2;
 
-/// Where a row begins: a byte of the file, unpacked, and its line, from 1.
+/// Where a row begins: a byte of the file, unpacked, and its line, from 1; 0 where a split that
+/// begins within the file does not know it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Place {
     pub(super) byte: u64,
@@ -102,6 +103,12 @@ fn reader(input: Box<dyn Read>, delimiter: u8, bytes: &Rc<Cell<usize>>) -> csv::
         .from_reader(Bounded { input, bytes })
 }
 
+/// The first row of a split that begins within its file: where a line begins.
+fn first_row(range: &FileRange) -> io::Result<u64> {
+    let before = range.start - 1;
+    Ok(before + skip_line(&mut open(range, before)?)?)
+}
+
 fn read(
     range: &FileRange,
     place: Option<Place>,
@@ -113,16 +120,24 @@ fn read(
     let mut header = ByteRecord::new();
     rows.read_byte_record(&mut header)?;
     let base = match place {
-        None => Place { byte: 0, line: 1 },
-        Some(place) => {
-            rows = reader(open(range, place.byte)?, delimiter, &unended_bytes);
-            place
-        }
+        None if range.start == 0 => Place { byte: 0, line: 1 },
+        None => Place {
+            byte: first_row(range)?,
+            line: 0,
+        },
+        Some(place) => place,
     };
+    if base.byte > 0 {
+        rows = reader(open(range, base.byte)?, delimiter, &unended_bytes);
+    }
     let place_of = |position: &csv::Position| Place {
         byte: base.byte + position.byte(),
-        line: base.line + position.line() - 1,
+        line: match base.line {
+            0 => 0,
+            line => line + position.line() - 1,
+        },
     };
+    let split_end = range.end.unwrap_or(u64::MAX);
     loop {
         let mut batch = Vec::with_capacity(BATCH_ROWS);
         let mut bytes = 0;
@@ -136,6 +151,10 @@ fn read(
             unended_bytes.set(0);
             bytes += row.as_slice().len();
             let place = row.position().map_or(base, place_of);
+            if place.byte >= split_end {
+                is_end = true;
+                break;
+            }
             batch.push((place, row));
         }
         let batch = Batch {

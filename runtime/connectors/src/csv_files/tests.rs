@@ -149,3 +149,33 @@ proptest! {
         prop_assert_eq!([first, rest].concat(), rows);
     }
 }
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn the_ranges_of_a_file_together_give_every_row_once(
+        cells in proptest::collection::vec(
+            (any::<u64>(), any::<Option<i32>>(), "[a-z \"]{0,9}"), 0..60
+        ),
+        split_bytes in 1_u64..300,
+        calls in 0_usize..20,
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("orders.csv");
+        let mut writer = csv::Writer::from_path(&path).unwrap();
+        writer.write_record(["_0", "_1", "_2"]).unwrap();
+        for row in &cells {
+            writer.serialize(row).unwrap();
+        }
+        drop(writer);
+        let source = CsvFiles::new(path.to_str().unwrap()).with_split_bytes(split_bytes);
+        let (first, rest) = run(async {
+            let (first, state) = read(&source, fresh(&source), calls).await.unwrap();
+            let (rest, _) = read(&source, state, usize::MAX).await.unwrap();
+            (first, rest)
+        });
+        let all: Vec<Row> = first.into_iter().chain(rest).collect();
+        prop_assert_eq!(all, cells);
+    }
+}

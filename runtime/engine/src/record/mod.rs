@@ -91,7 +91,8 @@ pub trait FieldBuilder<F: Field>: Default + Send + 'static {
     /// Appends a row.
     fn push(&mut self, view: F::View<'_>);
 
-    /// Whether so many bytes were collected that the chunk should be cut, however few rows they are.
+    /// Whether so many bytes were collected that the chunk should be cut, however few rows they
+    /// are.
     #[inline]
     fn is_full(&self) -> bool {
         false
@@ -157,7 +158,8 @@ pub trait RecordBuilder<R: Record>: Default + Send + 'static {
     /// Appends a row.
     fn push(&mut self, view: R::View<'_>);
 
-    /// Whether so many bytes were collected that the chunk should be cut, however few rows they are.
+    /// Whether so many bytes were collected that the chunk should be cut, however few rows they
+    /// are.
     #[inline]
     fn is_full(&self) -> bool {
         false
