@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     let is_check = !arguments.is_empty();
     let start = Instant::now();
     if is_check {
-        let stale = stale(ARTIFACTS)?;
+        let stale = stale(Build::Example)?;
         if !stale.is_empty() {
             let names = stale.join(", ");
             return Err(Failure::new(format!(
@@ -50,7 +50,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     } else {
         for artifact in ARTIFACTS {
             let path = workspace_root().join(artifact.path);
-            write(&path, &print(artifact)?)?;
+            write(&path, &print(artifact, Build::Example)?)?;
             eprintln!("xtask: wrote {}", artifact.path);
         }
     }
@@ -61,11 +61,16 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     Ok(())
 }
 
+/// [`stale`] for a test, which finds everything built.
+pub(crate) fn stale_after_tests() -> Result<Vec<&'static str>, Failure> {
+    stale(Build::Tests)
+}
+
 /// The paths of those artifacts whose committed text differs from what is printed now.
-pub(crate) fn stale(artifacts: &[Artifact]) -> Result<Vec<&'static str>, Failure> {
+fn stale(build: Build) -> Result<Vec<&'static str>, Failure> {
     let mut stale = Vec::new();
-    for artifact in artifacts {
-        let printed = print(artifact)?;
+    for artifact in ARTIFACTS {
+        let printed = print(artifact, build)?;
         if differs(&workspace_root().join(artifact.path), &printed) {
             stale.push(artifact.path);
         }
@@ -73,17 +78,29 @@ pub(crate) fn stale(artifacts: &[Artifact]) -> Result<Vec<&'static str>, Failure
     Ok(stale)
 }
 
-/// Builds the example as the tests build it, so that nothing is built twice, and runs it.
-fn print(artifact: &Artifact) -> Result<String, Failure> {
-    let mut build = cargo(&[
-        "build",
+/// Which build leaves the examples.
+#[derive(Debug, Clone, Copy)]
+enum Build {
+    /// The example alone, whatever else does not compile.
+    Example,
+    /// All that `cargo xtask test` builds: fresh after it, where another choice of targets would
+    /// choose other features and build the whole tree again.
+    Tests,
+}
+
+fn print(artifact: &Artifact, build: Build) -> Result<String, Failure> {
+    let mut command = match build {
+        Build::Example => cargo(&["build", "--example", artifact.example]),
+        Build::Tests => cargo(&["test", "--no-run"]),
+    };
+    command.args([
         "--quiet",
         "--workspace",
         "--all-features",
-        "--example",
+        "--message-format",
+        "json",
     ]);
-    build.args([artifact.example, "--message-format", "json"]);
-    let messages = step::output(build)?;
+    let messages = step::output(command)?;
     let program = executable(&messages, artifact.example).ok_or_else(|| {
         Failure::new(format!(
             "no crate of the workspace has an example `{}`",
