@@ -3,7 +3,11 @@
 //! Start it, end it half-way with `kill -9`, start it again: it goes on from its last checkpoint
 //! and ends with the same counts.
 
+use std::cell::OnceCell;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 use tidegate::prelude::*;
 
@@ -11,6 +15,9 @@ use tidegate::prelude::*;
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
 /// Small enough for several subtasks to share a text of a few megabytes.
 const SPLIT_BYTES: u64 = 256 * 1024;
+
+/// How many of the most frequent words are shown at the end.
+const SHOWN_WORDS: usize = 10;
 
 /// Counts each word, and says how often it came once the text has ended.
 #[derive(Clone)]
@@ -70,7 +77,42 @@ fn build(pipeline: &mut Pipeline, arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
+/// The most frequent words of a finished result, for a first look.
+fn show_top(folder: &Path) -> std::io::Result<()> {
+    let mut counts: Vec<(u64, String)> = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_file() {
+            let text = std::fs::read_to_string(path)?;
+            let pairs = text.lines().filter_map(|line| line.split_once(' '));
+            let parsed = pairs.filter_map(|(count, word)| Some((count.parse().ok()?, word.into())));
+            counts.extend(parsed);
+        }
+    }
+    counts.sort_by(|(a, _), (b, _)| b.cmp(a));
+    let mut screen = std::io::stderr().lock();
+    for (count, word) in counts.iter().take(SHOWN_WORDS) {
+        writeln!(screen, "{count:>8} {word}")?;
+    }
+    Ok(())
+}
+
 fn main() -> ExitCode {
+    let output = Rc::new(OnceCell::new());
+    let chosen = Rc::clone(&output);
+    let exit = program().run(move |pipeline, arguments| {
+        build(pipeline, arguments)?;
+        let _ = chosen.set(arguments.get::<PathBuf>("output")?);
+        Ok(())
+    });
+    if let Some(folder) = output.get() {
+        // There is nothing to show of a job that was stopped before its end.
+        let _ = show_top(folder);
+    }
+    exit
+}
+
+fn program() -> tidegate::Program {
     tidegate::Program::new(
         "Counts the words of a text, and keeps counting right when it is killed.",
     )
@@ -92,5 +134,4 @@ fn main() -> ExitCode {
         "1700",
         "lines read a second; 0: as fast as it goes",
     )
-    .run(build)
 }
