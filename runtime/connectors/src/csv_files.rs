@@ -5,16 +5,15 @@
 //! ```
 
 mod columns;
+mod cursor;
 mod rows;
 #[cfg(test)]
 mod tests;
 
-use std::collections::VecDeque;
 use std::marker::PhantomData;
 use std::sync::Arc;
 
 use arrow_array::{ArrayRef, RecordBatch};
-use csv::ByteRecord;
 use tidegate_engine::{
     PermanentError, ReadStatus, Record, Result, Rows, Source, SourceContext, SourceOutput,
     SourceReader, Split, SplitState,
@@ -25,7 +24,8 @@ use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
 use crate::text_files::{FileRange, discover, range_of};
 use columns::{CellProblem, ColumnBuilder, places};
-use rows::{Batch, Place};
+use cursor::{CellRows, FILE_BEGIN, Place, Row};
+use rows::Batch;
 
 /// Reads CSV files (RFC 4180) with a header: each row is a record whose fields are the columns of
 /// the same names, in any order; other columns are left out.
@@ -135,8 +135,16 @@ struct OpenFile {
     /// Where the record's columns stand; known once the header is.
     places: Vec<usize>,
     column_count: usize,
-    rows: VecDeque<(Place, ByteRecord)>,
+    rows: CellRows,
+    /// The first row not pushed yet.
+    next_row: usize,
     end: Place,
+}
+
+impl OpenFile {
+    fn is_drained(&self) -> bool {
+        self.next_row == self.rows.len()
+    }
 }
 
 /// Reads one subtask's files, one after the other.
@@ -160,7 +168,7 @@ const ROWS_A_READ: u64 = 4096;
 impl<R: Record> CsvReader<R> {
     /// Makes sure that there is a row to push; `false` at the end of all splits.
     async fn fill(&mut self, output: &mut SourceOutput<R>) -> Result<bool> {
-        while self.file.as_ref().is_none_or(|file| file.rows.is_empty()) {
+        while self.file.as_ref().is_none_or(OpenFile::is_drained) {
             let Some(range) = self.ranges.get(self.current) else {
                 return Ok(false);
             };
@@ -173,17 +181,21 @@ impl<R: Record> CsvReader<R> {
                 batches: rows::start(range.clone(), place, self.delimiter, &self.context.io),
                 places: Vec::new(),
                 column_count: 0,
-                rows: VecDeque::new(),
-                end: place.unwrap_or(Place { byte: 0, line: 1 }),
+                rows: CellRows::default(),
+                next_row: 0,
+                end: place.unwrap_or(FILE_BEGIN),
             });
             match file.batches.recv().await.transpose()? {
                 Some(batch) => {
                     if file.places.is_empty() {
+                        // A file of blank lines has an empty header, which is told like any other.
+                        let header = batch.header.get(0).unwrap_or_default();
                         let path = range.path.display().to_string();
-                        file.places = places(&R::fields(), &batch.header, &path)?;
-                        file.column_count = batch.header.len();
+                        file.places = places(&R::fields(), &header, &path)?;
+                        file.column_count = header.len();
                     }
-                    file.rows = batch.rows.into();
+                    file.rows = batch.rows;
+                    file.next_row = 0;
                     file.end = batch.end;
                 }
                 None => {
@@ -206,18 +218,19 @@ impl<R: Record> CsvReader<R> {
         let path = self.ranges[self.current].path.display().to_string();
         let (mut taken, mut row_count) = (0, 0);
         while taken < allowed
-            && let Some((place, row)) = file.rows.pop_front()
+            && let Some(row) = file.rows.get(file.next_row)
         {
             taken += 1;
+            file.next_row += 1;
             match check(&self.columns, &file.places, file.column_count, &row) {
                 Ok(()) => {
                     row_count += 1;
                     for (column, place) in self.columns.iter_mut().zip(&file.places) {
-                        column.push(&row[*place]);
+                        column.push(row.cell(*place));
                     }
                 }
                 Err((column, problem)) => {
-                    let row_place = match place {
+                    let row_place = match row.place {
                         Place { byte, line: 0 } => format!("{path}, byte {byte}"),
                         Place { line, .. } => format!("{path}, line {line}"),
                     };
@@ -225,12 +238,15 @@ impl<R: Record> CsvReader<R> {
                         true => row_place,
                         false => format!("{row_place}, column `{column}`"),
                     };
-                    let cells: Vec<_> = row.iter().map(String::from_utf8_lossy).collect();
+                    let cells: Vec<_> = row.cells().map(String::from_utf8_lossy).collect();
                     self.bad_records.bad(&place, &problem, &cells.join(","))?;
                 }
             }
         }
-        let next = file.rows.front().map_or(file.end, |(place, _)| *place);
+        let next = file
+            .rows
+            .get(file.next_row)
+            .map_or(file.end, |row| row.place);
         output.begin_split(self.current as u32);
         if row_count > 0 {
             let arrays = self.columns.iter_mut().map(ColumnBuilder::finish).collect();
@@ -245,7 +261,7 @@ fn check(
     columns: &[ColumnBuilder],
     places: &[usize],
     column_count: usize,
-    row: &ByteRecord,
+    row: &Row<'_>,
 ) -> Result<(), CellProblem> {
     if row.len() != column_count {
         let found = row.len();
@@ -253,7 +269,7 @@ fn check(
         return Err((String::new(), problem));
     }
     let mut cells = columns.iter().zip(places);
-    cells.try_for_each(|(column, place)| column.check(&row[*place]))
+    cells.try_for_each(|(column, place)| column.check(row.cell(*place)))
 }
 
 fn push_rows<R: Record>(arrays: Vec<ArrayRef>, output: &mut SourceOutput<R>) -> Result<()> {

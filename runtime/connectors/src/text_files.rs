@@ -20,7 +20,6 @@ use tidegate_engine::{
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
-pub(crate) use blocks::skip_line;
 use blocks::{Block, BlockReader};
 pub(crate) use discover::discover;
 

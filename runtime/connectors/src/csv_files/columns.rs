@@ -9,20 +9,21 @@ use arrow_array::types::{
 };
 use arrow_array::{ArrayRef, ArrowPrimitiveType};
 use arrow_schema::{DataType, Field};
-use csv::ByteRecord;
 use tidegate_engine::{PermanentError, Result};
+
+use super::cursor::Row;
 
 /// Where a record's columns stand in the rows of one file.
 ///
 /// # Errors
 /// A column that the header does not have, or has twice.
-pub(super) fn places(fields: &[Field], header: &ByteRecord, path: &str) -> Result<Vec<usize>> {
+pub(super) fn places(fields: &[Field], header: &Row<'_>, path: &str) -> Result<Vec<usize>> {
     let place = |field: &Field| {
         let name = field.name();
         // Some programs begin a file with a byte order mark.
         let is_name =
             |cell: &&[u8]| cell.strip_prefix(b"\xef\xbb\xbf").unwrap_or(cell) == name.as_bytes();
-        let mut found = header.iter().enumerate().filter(|(_, cell)| is_name(cell));
+        let mut found = header.cells().enumerate().filter(|(_, cell)| is_name(cell));
         match (found.next(), found.next()) {
             (Some((place, _)), None) => Ok(place),
             (first, _) => {
@@ -31,7 +32,7 @@ pub(super) fn places(fields: &[Field], header: &ByteRecord, path: &str) -> Resul
                 } else {
                     "more than one"
                 };
-                let names: Vec<_> = header.iter().map(String::from_utf8_lossy).collect();
+                let names: Vec<_> = header.cells().map(String::from_utf8_lossy).collect();
                 let names = names.join("`, `");
                 Err(PermanentError::new(format!(
                     "`{path}` has {problem} column `{name}`: its header names `{names}`; rename \

@@ -7,7 +7,7 @@ use crate::testing::context;
 
 type Row = (u64, Option<i32>, String);
 
-fn fresh(source: &CsvFiles<Row>) -> Vec<SplitState> {
+fn fresh<R: Record>(source: &CsvFiles<R>) -> Vec<SplitState> {
     let found = source.discover(&[]).unwrap();
     let state = |split| SplitState {
         split,
@@ -17,11 +17,11 @@ fn fresh(source: &CsvFiles<Row>) -> Vec<SplitState> {
     found.into_iter().map(state).collect()
 }
 
-async fn read(
-    source: &CsvFiles<Row>,
+async fn read<R: Record>(
+    source: &CsvFiles<R>,
     splits: Vec<SplitState>,
     calls: usize,
-) -> Result<(Vec<Row>, Vec<SplitState>)> {
+) -> Result<(Vec<R>, Vec<SplitState>)> {
     let mut reader = source.reader(splits, context("orders"))?;
     let mut output = SourceOutput::default();
     for _ in 0..calls {
@@ -140,7 +140,7 @@ proptest! {
         } else {
             std::fs::write(&path, &bytes).unwrap();
         }
-        let source = CsvFiles::new(path.to_str().unwrap());
+        let source = CsvFiles::<Row>::new(path.to_str().unwrap());
         let (first, rest) = run(async {
             let (first, state) = read(&source, fresh(&source), calls).await?;
             let (rest, _) = read(&source, state, usize::MAX).await?;
@@ -178,4 +178,57 @@ proptest! {
         let all: Vec<Row> = first.into_iter().chain(rest).collect();
         prop_assert_eq!(all, cells);
     }
+}
+
+fn read_ranges(text: &str, split_bytes: u64) -> Vec<Row> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.csv");
+    std::fs::write(&path, text).unwrap();
+    let source = CsvFiles::new(path.to_str().unwrap()).with_split_bytes(split_bytes);
+    run(async { read(&source, fresh(&source), usize::MAX).await.unwrap().0 })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn ranges_that_meet_anywhere_in_line_ends_and_blank_lines_give_every_row_once(
+        ends in proptest::collection::vec("\r\n|\n|\r|\r\n\r\n|\n\n\n|\n\r|\r\r\n", 1..8),
+        begin in "\n?\r?",
+    ) {
+        let rows = ends.iter().enumerate().map(|(index, end)| format!("{end}{index},,a"));
+        let text = format!("{begin}_0,_1,_2{}", rows.collect::<String>());
+        let expected: Vec<Row> = (0..ends.len() as u64).map(|id| (id, None, "a".into())).collect();
+        for split_bytes in 1..=text.len() as u64 {
+            prop_assert_eq!(&read_ranges(&text, split_bytes), &expected);
+        }
+    }
+}
+
+#[test]
+fn an_empty_file_has_no_rows_and_one_without_a_header_is_told() {
+    assert_eq!(read_text("", BadRecords::Fail).unwrap(), []);
+    let error = read_text("\n\n", BadRecords::Skip).unwrap_err().to_string();
+    assert!(error.contains("orders.csv` has no column `_0`"), "{error}");
+}
+
+#[test]
+fn a_byte_order_mark_is_text_but_at_the_begin_of_a_file() {
+    type Texts = (String, String);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("texts.csv");
+    std::fs::write(&path, "\u{feff}_0,_1\n\u{feff}a,b\n\u{feff}c,d\n").unwrap();
+    for split_bytes in [1, u64::MAX] {
+        let source = CsvFiles::<Texts>::new(path.to_str().unwrap()).with_split_bytes(split_bytes);
+        let texts = run(async { read(&source, fresh(&source), usize::MAX).await.unwrap().0 });
+        let expected = [("\u{feff}a", "b"), ("\u{feff}c", "d")];
+        assert_eq!(texts, expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
+    }
+}
+
+#[test]
+fn a_bad_row_s_line_counts_blank_lines_and_carriage_returns() {
+    let text = "_0,_1,_2\r\n1,2,a\r\n\r\n\r\n2,x,c\r\n";
+    let error = read_text(text, BadRecords::Fail).unwrap_err().to_string();
+    assert!(error.contains("orders.csv, line 5, column `_1`"), "{error}");
 }

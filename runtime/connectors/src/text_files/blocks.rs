@@ -262,7 +262,7 @@ impl Reading {
 }
 
 /// Skips to the begin of the next line; gives the bytes skipped.
-pub(crate) fn skip_line(file: &mut impl Read) -> io::Result<u64> {
+fn skip_line(file: &mut impl Read) -> io::Result<u64> {
     let mut skipped = 0;
     for byte in io::BufReader::with_capacity(1, file).bytes() {
         skipped += 1;
