@@ -110,9 +110,10 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
     ) -> BoxFuture<'static, Result<()>> {
         let folder = self.folder.clone();
         Box::pin(blocking(move || {
+            let transactions = Transaction::parse_all(transactions)?;
+            check_is_own(&folder, &transactions)?;
             prepare(&folder)?;
             // Whoever reads the results may have taken a file away since it was committed.
-            let transactions = Transaction::parse_all(transactions)?;
             commit::commit(&folder, &transactions, commit::Missing::WasCommitted)
         }))
     }
@@ -124,6 +125,20 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
     fn location(&self) -> Option<String> {
         Some(format!("the files of `{}`", self.folder.display()))
     }
+}
+
+/// A job that is started on another machine, or whose folder was deleted, must not take files for
+/// committed that are not there.
+fn check_is_own(folder: &Path, transactions: &[Transaction]) -> Result<()> {
+    let pending_folder = folder.join(PENDING_FOLDER);
+    if transactions.is_empty() || pending_folder.exists() {
+        return Ok(());
+    }
+    let (count, path) = (transactions.len(), pending_folder.display());
+    let message = format!(
+        "{count} files of the restored checkpoint were written to `{path}`, which is not there:          run the job where that folder is, or make an empty one to go on without those files"
+    );
+    Err(PermanentError::new(message).into())
 }
 
 /// Makes the folder, so that one that cannot be written is told at the start.
@@ -183,5 +198,7 @@ struct FileError {
     source: std::io::Error,
 }
 
+#[cfg(test)]
+mod full_disk_tests;
 #[cfg(test)]
 mod tests;

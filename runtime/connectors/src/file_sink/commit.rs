@@ -1,7 +1,7 @@
 //! Making pending files visible, once for ever.
 
 use std::fs::{self, File};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
@@ -38,7 +38,7 @@ fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Res
     let pending = transaction.pending_path(folder);
     let file = folder.join(&transaction.file);
     check_size(&pending, transaction.size_bytes)?;
-    match fs::hard_link(&pending, &file) {
+    match give_name(&pending, &file) {
         Ok(()) => Ok(()),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => check_same(&pending, &file),
         Err(error) if error.kind() == ErrorKind::NotFound => {
@@ -63,6 +63,30 @@ fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Res
         }
         Err(error) => Err(io_error("commit", &file, error)),
     }
+}
+
+/// Adds the final name, never over another file. A link leaves the pending name, so that no loss of
+/// power can take both.
+fn give_name(pending: &Path, file: &Path) -> io::Result<()> {
+    match fs::hard_link(pending, file) {
+        Err(error) if has_no_links(&error) => rename(pending, file),
+        result => result,
+    }
+}
+
+/// Whether a file system has no links (FAT, many a network share), or grants none for this file.
+fn has_no_links(error: &io::Error) -> bool {
+    // What the link's caller may not do is EACCES; EPERM is what the file system cannot.
+    const EPERM: i32 = 1;
+    error.kind() == ErrorKind::Unsupported || error.raw_os_error() == Some(EPERM)
+}
+
+fn rename(pending: &Path, file: &Path) -> io::Result<()> {
+    // Final names have a random part: nobody else makes the same one meanwhile.
+    if file.exists() {
+        return Err(ErrorKind::AlreadyExists.into());
+    }
+    fs::rename(pending, file)
 }
 
 /// A pending file must still be what was synchronised.
@@ -110,5 +134,24 @@ pub(super) fn synchronise(folder: &Path) -> Result<()> {
             Err(io_error("synchronise", folder, error))
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_there_are_no_links_a_file_is_renamed_and_never_over_another() {
+        let folder = tempfile::tempdir().unwrap();
+        let (pending, file) = (folder.path().join("pending"), folder.path().join("file"));
+        fs::write(&pending, "a").unwrap();
+        rename(&pending, &file).unwrap();
+        fs::write(&pending, "b").unwrap();
+        let error = rename(&pending, &file).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::AlreadyExists);
+        assert_eq!(fs::read_to_string(&file).unwrap(), "a");
+        assert!(has_no_links(&io::Error::from_raw_os_error(1)));
+        assert!(!has_no_links(&io::Error::from_raw_os_error(13)));
     }
 }

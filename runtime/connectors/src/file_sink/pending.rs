@@ -181,8 +181,8 @@ impl Drop for PendingFile {
     }
 }
 
-/// Removes what earlier attempts of this subtask's operator left uncommitted. Called once the
-/// restored checkpoint's files are committed.
+/// Removes what earlier attempts of this subtask's operator left uncommitted. Only for when every
+/// worker has committed the restored checkpoint's files.
 pub(super) fn remove_left_overs(folder: &Path, context: &SinkContext) {
     let pending_folder = folder.join(PENDING_FOLDER);
     let Ok(entries) = fs::read_dir(&pending_folder) else {
@@ -194,7 +194,7 @@ pub(super) fn remove_left_overs(folder: &Path, context: &SinkContext) {
             .to_str()
             .and_then(|name| attempt_of(name, &context.operator));
         if attempt.is_some_and(|attempt| attempt < context.attempt.get()) {
-            // Another subtask may be at the same work.
+            // One that stays is removed by a later attempt.
             let _ = fs::remove_file(entry.path());
         }
     }

@@ -1,5 +1,4 @@
 use std::fs;
-use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 use tidegate_engine::SinkWriter;
@@ -111,11 +110,40 @@ async fn what_a_dead_attempt_left_is_removed_and_never_seen() {
     let transactions = pre_commit(&mut writer, 1).await.unwrap();
     sink.commit(transactions).await.unwrap();
     assert_eq!(committed(&folder), ["kept"]);
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while pending_count(&folder) > 0 {
-        assert!(Instant::now() < deadline, "the dead attempt's file stays");
-        tokio::task::yield_now().await;
-    }
+    assert_eq!(pending_count(&folder), 0, "the dead attempt's file is gone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_another_worker_has_yet_to_commit_outlives_a_writer_s_start() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(&folder);
+    let mut before = sink.writer(sink_context(1, 1)).unwrap();
+    before.write(&rows(&records(&["kept"]))).await.unwrap();
+    let transactions = pre_commit(&mut before, 1).await.unwrap();
+
+    let attempt = Attempt::new(2).unwrap();
+    sink.recover(attempt, Vec::new()).await.unwrap();
+    let mut writer = sink.writer(sink_context(2, 0)).unwrap();
+    writer.write(&rows(&records(&["new"]))).await.unwrap();
+    sink.recover(attempt, transactions).await.unwrap();
+    let transactions = pre_commit(&mut writer, 2).await.unwrap();
+    sink.commit(transactions).await.unwrap();
+    assert_eq!(committed(&folder), ["kept", "new"]);
+    assert_eq!(pending_count(&folder), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_goes_on_without_its_folder_is_told() {
+    let folder = TempDir::new().unwrap();
+    let sink = sink(&folder);
+    let mut writer = sink.writer(sink_context(1, 0)).unwrap();
+    writer.write(&rows(&records(&["a"]))).await.unwrap();
+    let transactions = pre_commit(&mut writer, 1).await.unwrap();
+    fs::remove_dir_all(folder.path().join("out")).unwrap();
+    let attempt = Attempt::new(2).unwrap();
+    let error = sink.recover(attempt, transactions).await.unwrap_err();
+    assert!(tidegate_engine::is_permanent(&*error));
+    assert!(error.to_string().contains("which is not there"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

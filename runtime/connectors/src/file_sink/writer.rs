@@ -30,6 +30,8 @@ pub struct FileWriter<R, E> {
     buffer: Vec<u8>,
     /// Whether records came since the last barrier.
     has_records: bool,
+    /// Whether a barrier came.
+    has_barrier: bool,
     open: Option<PendingFile>,
     /// What is being written; at most one, so that records stay in order.
     writing: Option<JoinHandle<(PendingFile, Result<()>)>>,
@@ -48,20 +50,13 @@ fn lock(closed: &Closed) -> MutexGuard<'_, Vec<PendingFile>> {
 
 impl<R: Record, E: Encoder<R>> FileWriter<R, E> {
     pub(super) fn new(folder: PathBuf, encoder: E, context: SinkContext) -> Self {
-        if context.subtask_index == 0 {
-            let (folder, context) = (folder.clone(), context.clone());
-            // Nothing waits for this: what it misses, a later attempt removes.
-            context
-                .io
-                .clone()
-                .spawn_blocking(move || remove_left_overs(&folder, &context));
-        }
         Self {
             folder,
             encoder,
             context,
             buffer: Vec::new(),
             has_records: false,
+            has_barrier: false,
             open: None,
             writing: None,
             closed: Arc::default(),
@@ -168,6 +163,11 @@ impl<R: Record, E: Encoder<R>> SinkWriter for FileWriter<R, E> {
     ) -> Result<BoxFuture<'static, Result<Vec<Value>>>> {
         self.check()?;
         let has_records = std::mem::take(&mut self.has_records);
+        // A barrier comes once every worker has committed what it restored, so that what older
+        // attempts left is no checkpoint's any more. Nothing depends on its removal.
+        let has_barrier = std::mem::replace(&mut self.has_barrier, true);
+        let left_overs = (!has_barrier && self.context.subtask_index == 0)
+            .then(|| (self.folder.clone(), self.context.clone()));
         let rest = has_records.then(|| {
             let bytes = std::mem::take(&mut self.buffer);
             match self.writing.take() {
@@ -188,7 +188,13 @@ impl<R: Record, E: Encoder<R>> SinkWriter for FileWriter<R, E> {
                 file.close(&context, checkpoint);
                 lock(&closed).push(file);
             }
-            blocking(move || seal_all(&closed)).await
+            blocking(move || {
+                if let Some((folder, context)) = left_overs {
+                    remove_left_overs(&folder, &context);
+                }
+                seal_all(&closed)
+            })
+            .await
         }))
     }
 }

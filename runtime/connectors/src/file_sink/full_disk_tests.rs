@@ -1,0 +1,86 @@
+//! A disk that is really full: a small one in memory, mounted for these tests alone.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+use tempfile::TempDir;
+use tidegate_engine::SinkWriter;
+use tidegate_protocol::CheckpointId;
+
+use super::*;
+use crate::encode::Lines;
+use crate::testing::{rows, sink_context};
+
+/// Tells the test that runs on the small disk where it is.
+const DISK: &str = "TIDEGATE_TEST_SMALL_DISK";
+const ON_THE_DISK: &str = "file_sink::full_disk_tests::writing_to_a_full_disk";
+
+#[test]
+fn a_really_full_disk_fails_checkpoints_and_once_there_is_room_every_line_is_there_once() {
+    let disk = TempDir::new().unwrap();
+    // As root, or where user namespaces are allowed as anybody.
+    let mut command = Command::new("unshare");
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        command.args(["--user", "--map-root-user"]);
+    }
+    let script = "mount -t tmpfs -o size=4m tmpfs \"$0\" && exec \"$@\"";
+    command
+        .args(["--mount", "sh", "-c", script])
+        .arg(disk.path());
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", ON_THE_DISK]);
+    let output = command.env(DISK, disk.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success() && out.contains("1 passed"),
+        "{out}\n{err}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by another test, on a small disk"]
+async fn writing_to_a_full_disk() {
+    let disk = PathBuf::from(std::env::var_os(DISK).unwrap());
+    let filler = disk.join("filler");
+    File::create(&filler)
+        .unwrap()
+        .write_all(&vec![1; 3 << 20])
+        .unwrap();
+    let sink = FileSink::<String, _>::new(disk.join("out"), Lines);
+    sink.recover(Attempt::FIRST, Vec::new()).await.unwrap();
+    let mut writer = sink.writer(sink_context(1, 0)).unwrap();
+    let lines: Vec<String> = (0..30_000).map(|line| format!("{line:0100}")).collect();
+    let (mut transactions, mut failures) = (Vec::new(), Vec::new());
+    for (part, checkpoint) in lines.chunks(10_000).zip(1..) {
+        for some in part.chunks(1000) {
+            writer.write(&rows(some)).await.unwrap();
+        }
+        if checkpoint == 3 {
+            fs::remove_file(&filler).unwrap();
+        }
+        let checkpoint = CheckpointId::new(checkpoint).unwrap();
+        match writer.pre_commit(checkpoint).unwrap().await {
+            Ok(found) => transactions.extend(found),
+            Err(error) => {
+                failures.push(checkpoint.get());
+                let text = tidegate_engine::describe(&*error);
+                assert!(text.contains("make room on that disk"), "{text}");
+            }
+        }
+    }
+    assert_eq!((transactions.len(), failures), (3, vec![2]));
+    sink.commit(transactions).await.unwrap();
+    let found = fs::read_dir(disk.join("out")).unwrap();
+    let mut files: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    files.sort();
+    let text: String = files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    assert!(text.lines().eq(lines.iter()));
+}
