@@ -136,7 +136,9 @@ fn check_is_own(folder: &Path, transactions: &[Transaction]) -> Result<()> {
     }
     let (count, path) = (transactions.len(), pending_folder.display());
     let message = format!(
-        "{count} files of the restored checkpoint were written to `{path}`, which is not there:          run the job where that folder is, or make an empty one to go on without those files"
+        "{count} files of the restored checkpoint were written to `{path}`, which is not there: \
+         run the job where that folder is, or make an empty one \
+         to go on without those files"
     );
     Err(PermanentError::new(message).into())
 }

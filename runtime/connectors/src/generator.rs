@@ -55,7 +55,8 @@ where
         }
     }
 
-    /// Ends after this many records.
+    /// Ends after this many records. A job that goes on with another count makes those that are
+    /// missing, or none where there were more.
     #[must_use]
     pub fn with_count(mut self, count: u64) -> Self {
         self.count = Some(count);
@@ -125,12 +126,17 @@ where
                 end,
             })
         });
+        let positions: Vec<Position> = positions.collect::<Result<_>>()?;
+        let step = u64::from(self.split_count);
+        let mut silent: Vec<usize> = (0..positions.len()).collect();
+        silent.sort_by_key(|split| std::cmp::Reverse(positions[*split].next_index(step)));
         Ok(GeneratorReader {
             make: Arc::clone(&self.make),
-            positions: positions.collect::<Result<_>>()?,
+            positions,
             splits,
-            step: u64::from(self.split_count),
+            step,
             next: 0,
+            silent,
             rate: self
                 .records_per_second
                 .map(|rate| RateLimit::new(rate, context.parallelism)),
@@ -145,6 +151,16 @@ struct Position {
     end: u64,
 }
 
+impl Position {
+    fn next_index(&self, step: u64) -> u64 {
+        self.index + self.made * step
+    }
+
+    fn is_ended(&self) -> bool {
+        self.made >= self.end
+    }
+}
+
 /// Reads some splits of a [`Generator`] in turn.
 pub struct GeneratorReader<R, F> {
     make: Arc<F>,
@@ -152,8 +168,33 @@ pub struct GeneratorReader<R, F> {
     positions: Vec<Position>,
     step: u64,
     next: usize,
+    /// Splits that have made nothing since this reader began, the one of the lowest index last.
+    silent: Vec<usize>,
     rate: Option<RateLimit>,
     record: PhantomData<fn() -> R>,
+}
+
+impl<R, F> GeneratorReader<R, F> {
+    /// The split whose turn it is and how many records it makes; `None` once all have ended.
+    ///
+    /// A watermark knows a split from its first record. So at first each makes a single one, in
+    /// the order of their indexes: a whole batch of one split would make the others' late.
+    fn turn(&mut self, allowed: u64) -> Option<(usize, u64)> {
+        while let Some(split) = self.silent.pop() {
+            if !self.positions[split].is_ended() {
+                return Some((split, 1));
+            }
+        }
+        for _ in 0..self.positions.len() {
+            let split = self.next % self.positions.len();
+            self.next = split + 1;
+            let position = &self.positions[split];
+            if !position.is_ended() {
+                return Some((split, allowed.min(position.end - position.made)));
+            }
+        }
+        None
+    }
 }
 
 impl<R, F> SourceReader for GeneratorReader<R, F>
@@ -168,30 +209,24 @@ where
             Some(rate) => rate.allowed(BATCH).await,
             None => BATCH,
         };
-        for _ in 0..self.positions.len() {
-            let split = self.next % self.positions.len();
-            self.next = split + 1;
-            let position = &mut self.positions[split];
-            let count = allowed.min(position.end - position.made);
-            if count == 0 {
-                continue;
-            }
-            // A split's place in the list of its subtask fits.
-            output.begin_split(split as u32);
-            let first = position.index + position.made * self.step;
-            for number in 0..count {
-                (self.make)(first + number * self.step, output);
-            }
-            position.made += count;
-            if let Some(rate) = &mut self.rate {
-                rate.took(count);
-            }
-            if position.made == position.end {
-                output.end_split(split as u32);
-            }
-            return Ok(ReadStatus::More);
+        let Some((split, count)) = self.turn(allowed) else {
+            return Ok(ReadStatus::Ended);
+        };
+        // A split's place in the list of its subtask fits.
+        output.begin_split(split as u32);
+        let position = &mut self.positions[split];
+        let first = position.next_index(self.step);
+        for number in 0..count {
+            (self.make)(first + number * self.step, output);
         }
-        Ok(ReadStatus::Ended)
+        position.made += count;
+        if position.is_ended() {
+            output.end_split(split as u32);
+        }
+        if let Some(rate) = &mut self.rate {
+            rate.took(count);
+        }
+        Ok(ReadStatus::More)
     }
 
     fn snapshot(&self) -> Vec<SplitState> {
@@ -200,7 +235,7 @@ where
             .map(|(state, position)| SplitState {
                 split: state.split.clone(),
                 position: Some(position.made.into()),
-                is_ended: position.made == position.end,
+                is_ended: position.is_ended(),
             })
             .collect()
     }
@@ -268,6 +303,46 @@ mod tests {
             prop_assert_eq!(first.len() + rest.len(), usize::try_from(count).unwrap());
             let all: BTreeSet<u64> = first.into_iter().chain(rest).collect();
             prop_assert_eq!(all, (0..count).collect::<BTreeSet<_>>());
+        }
+    }
+
+    #[tokio::test]
+    async fn splits_begin_one_record_each_in_the_order_of_their_indexes() {
+        let source = numbers(1_000_000, 5);
+        let (first, state) = read(&source, fresh(&source), 7).await;
+        assert_eq!(first[..5], [0, 1, 2, 3, 4]);
+        // The first two have gone on further than the others.
+        let (rest, _) = read(&source, state, 6).await;
+        let lowest = [7, 8, 9, 4097 * 5, 4097 * 5 + 1];
+        assert_eq!(rest[..5], lowest);
+        assert!(rest.len() > 4000);
+    }
+
+    #[tokio::test]
+    async fn going_on_with_another_count_makes_what_is_missing_or_nothing() {
+        let (first, state) = read(&numbers(100, 4), fresh(&numbers(100, 4)), usize::MAX).await;
+        assert_eq!(first.len(), 100);
+        let (rest, ended) = read(&numbers(60, 4), state.clone(), usize::MAX).await;
+        assert_eq!(rest, [0_u64; 0]);
+        assert!(ended.iter().all(|state| state.is_ended));
+        let (mut rest, _) = read(&numbers(130, 4), state, usize::MAX).await;
+        rest.sort_unstable();
+        assert_eq!(rest, (100..130).collect::<Vec<_>>());
+    }
+
+    #[tokio::test]
+    async fn any_parallelism_makes_the_same_records() {
+        let source = numbers(50_000, 7);
+        for parallelism in [1, 2, 3, 7, 9] {
+            let mut all = BTreeSet::new();
+            for subtask in 0..parallelism {
+                let splits = fresh(&source).into_iter().enumerate();
+                let own = splits.filter(|(index, _)| index % parallelism == subtask);
+                let own = own.map(|(_, state)| state).collect();
+                let (made, _) = read(&source, own, usize::MAX).await;
+                assert!(made.into_iter().all(|index| all.insert(index)));
+            }
+            assert_eq!(all, (0..50_000).collect::<BTreeSet<_>>());
         }
     }
 
