@@ -1,5 +1,6 @@
 //! Lines from a TCP server, as `nc -lk 9999` is one.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -9,7 +10,7 @@ use tidegate_engine::{
 };
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
 use tokio::net::TcpStream;
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
 
@@ -17,6 +18,10 @@ use crate::bad_records::{BadRecordHandler, BadRecords};
 const MAX_LINE_BYTES: u64 = 1 << 20;
 /// Lines read ahead of the task.
 const READ_AHEAD: usize = 4096;
+/// Bytes of these lines, together.
+const READ_AHEAD_BYTES: usize = 4 << 20;
+/// Bytes of lines pushed in one call, about.
+const PUSHED_BYTES: usize = 1 << 20;
 /// How long a server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest wait between two tries.
@@ -88,6 +93,7 @@ impl Source for SocketLines {
             let connection = Connection {
                 source: self.clone(),
                 sender,
+                room: Arc::new(Semaphore::new(READ_AHEAD_BYTES)),
                 tries: 0,
             };
             context.io.spawn(connection.run());
@@ -109,6 +115,13 @@ impl Source for SocketLines {
     }
 }
 
+/// What waits for the task, and the room that it takes up.
+struct Waiting {
+    received: Received,
+    size_bytes: usize,
+    _room: Option<OwnedSemaphorePermit>,
+}
+
 /// What the connection gives.
 enum Received {
     Line(String),
@@ -118,7 +131,9 @@ enum Received {
 
 struct Connection {
     source: SocketLines,
-    sender: mpsc::Sender<Received>,
+    sender: mpsc::Sender<Waiting>,
+    /// One permit for each byte that may wait.
+    room: Arc<Semaphore>,
     tries: u32,
 }
 
@@ -146,7 +161,7 @@ impl Connection {
                         address.rsplit(':').next().unwrap_or_default()
                     );
                     let error = PermanentError::with_source(message, error);
-                    let _ = self.sender.send(Received::Failed(error)).await;
+                    self.give(Received::Failed(error), 0).await;
                 }
                 return;
             }
@@ -167,6 +182,18 @@ impl Connection {
         }
     }
 
+    /// Waits for room, then hands a line on; `false` once nobody wants more.
+    async fn give(&self, received: Received, size_bytes: usize) -> bool {
+        // A line is shorter than all of the room, and the room is never closed.
+        let wanted = u32::try_from(size_bytes).unwrap_or(u32::MAX);
+        let room = Arc::clone(&self.room).acquire_many_owned(wanted);
+        let waiting = tokio::select! {
+            room = room => Waiting { received, size_bytes, _room: room.ok() },
+            () = self.sender.closed() => return false,
+        };
+        self.sender.send(waiting).await.is_ok()
+    }
+
     /// Reads to the end of the connection; `false` once nobody wants more.
     async fn read(&self, stream: TcpStream) -> std::io::Result<bool> {
         let mut reader = BufReader::with_capacity(64 << 10, stream);
@@ -180,15 +207,19 @@ impl Connection {
             if read == 0 {
                 return Ok(true);
             }
-            let is_too_long = line.len() as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n");
+            let size_bytes = line.len();
+            let is_too_long = size_bytes as u64 == MAX_LINE_BYTES && !line.ends_with(b"\n");
             let received = if is_too_long {
-                skip_line(&mut reader).await?;
+                tokio::select! {
+                    skipped = skip_line(&mut reader) => skipped?,
+                    () = self.sender.closed() => return Ok(false),
+                }
                 let begin = String::from_utf8_lossy(&line).into_owned();
                 Received::Bad("the line is longer than allowed", begin)
             } else {
                 text_of(line)
             };
-            if self.sender.send(received).await.is_err() {
+            if !self.give(received, size_bytes).await {
                 return Ok(false);
             }
         }
@@ -227,15 +258,16 @@ fn text_of(mut line: Vec<u8>) -> Received {
 pub struct SocketReader {
     address: String,
     splits: Vec<SplitState>,
-    lines: mpsc::Receiver<Received>,
+    lines: mpsc::Receiver<Waiting>,
     bad_records: BadRecordHandler,
     line_count: u64,
 }
 
 impl SocketReader {
-    fn take(&mut self, received: Received, output: &mut SourceOutput<String>) -> Result<()> {
+    /// Pushes a line; gives its bytes.
+    fn take(&mut self, waiting: Waiting, output: &mut SourceOutput<String>) -> Result<usize> {
         self.line_count += 1;
-        match received {
+        match waiting.received {
             Received::Line(line) => output.push(&line),
             Received::Bad(problem, raw) => {
                 let place = format!("{}, line {}", self.address, self.line_count);
@@ -243,7 +275,7 @@ impl SocketReader {
             }
             Received::Failed(error) => return Err(error.into()),
         }
-        Ok(())
+        Ok(waiting.size_bytes)
     }
 }
 
@@ -251,18 +283,21 @@ impl SourceReader for SocketReader {
     type Item = String;
 
     async fn read(&mut self, output: &mut SourceOutput<String>) -> Result<ReadStatus> {
-        let Some(received) = self.lines.recv().await else {
+        let Some(waiting) = self.lines.recv().await else {
             self.splits
                 .iter_mut()
                 .for_each(|state| state.is_ended = true);
             return Ok(ReadStatus::Ended);
         };
-        self.take(received, output)?;
+        let mut pushed_bytes = self.take(waiting, output)?;
         for _ in 1..READ_AHEAD {
-            match self.lines.try_recv() {
-                Ok(received) => self.take(received, output)?,
-                Err(_) => break,
+            if pushed_bytes >= PUSHED_BYTES {
+                break;
             }
+            let Ok(waiting) = self.lines.try_recv() else {
+                break;
+            };
+            pushed_bytes += self.take(waiting, output)?;
         }
         Ok(ReadStatus::More)
     }
@@ -312,6 +347,39 @@ mod tests {
         let source = SocketLines::new(listener.local_addr().unwrap().to_string());
         let server = serve(listener, &[b"a,1\r\nb,2\n\nlast"]);
         assert_eq!(read_all(&source).await.unwrap(), ["a,1", "b,2", "", "last"]);
+        server.join().unwrap();
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_flood_of_long_lines_waits_in_the_connection_and_not_in_memory() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let source = SocketLines::new(listener.local_addr().unwrap().to_string());
+        let mut line = vec![b'x'; 1_000_000];
+        line.push(b'\n');
+        let server = std::thread::spawn(move || {
+            let mut stream = listener.accept().unwrap().0;
+            for _ in 0..100 {
+                stream.write_all(&line).unwrap();
+            }
+        });
+        let found = source.discover(&[]).unwrap().remove(0);
+        let state = SplitState {
+            split: found,
+            position: None,
+            is_ended: false,
+        };
+        let mut reader = source.reader(vec![state], context("socket")).unwrap();
+        let mut line_count = 0;
+        loop {
+            let mut output = SourceOutput::default();
+            let status = reader.read(&mut output).await.unwrap();
+            line_count += output.into_records().len();
+            assert!(reader.lines.len() * 1_000_000 <= READ_AHEAD_BYTES);
+            if status == ReadStatus::Ended {
+                break;
+            }
+        }
+        assert_eq!(line_count, 100);
         server.join().unwrap();
     }
 
