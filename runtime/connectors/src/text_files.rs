@@ -20,7 +20,7 @@ use tidegate_engine::{
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
-use blocks::{Block, BlockReader};
+use blocks::{Block, BlockReader, Limits, READ_BYTES};
 pub(crate) use discover::discover;
 
 /// Bytes of a split, unless told otherwise.
@@ -49,7 +49,7 @@ enum Unit {
 pub struct TextFiles {
     patterns: Vec<String>,
     split_bytes: u64,
-    max_line_bytes: usize,
+    limits: Limits,
     records_per_second: Option<u64>,
     bad_records: BadRecords,
     unit: Unit,
@@ -61,7 +61,10 @@ impl TextFiles {
         Self {
             patterns: vec![pattern.into()],
             split_bytes: SPLIT_BYTES,
-            max_line_bytes: MAX_LINE_BYTES,
+            limits: Limits {
+                max_line_bytes: MAX_LINE_BYTES,
+                read_bytes: READ_BYTES,
+            },
             records_per_second: None,
             bad_records: BadRecords::Fail,
             unit: Unit::Line,
@@ -99,7 +102,7 @@ impl TextFiles {
     /// A line longer than this is a bad record.
     #[must_use]
     pub fn with_max_line_bytes(mut self, max_line_bytes: usize) -> Self {
-        self.max_line_bytes = max_line_bytes.max(1);
+        self.limits.max_line_bytes = max_line_bytes.max(1);
         self
     }
 
@@ -202,9 +205,9 @@ impl TextReader {
                 continue;
             }
             let position = self.positions[self.current];
-            let max_line_bytes = self.options.max_line_bytes;
+            let limits = self.options.limits;
             let blocks = self.blocks.get_or_insert_with(|| {
-                BlockReader::start(range.clone(), position, max_line_bytes, &self.context.io)
+                BlockReader::start(range.clone(), position, limits, &self.context.io)
             });
             match blocks.next().await? {
                 Some(block) => self.block = block,

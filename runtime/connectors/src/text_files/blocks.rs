@@ -1,16 +1,17 @@
 //! Blocks of whole lines, read ahead by a blocking thread.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
 
 use flate2::read::MultiGzDecoder;
 use tidegate_engine::{PermanentError, Result};
 use tokio::sync::mpsc;
 
 use super::FileRange;
+use super::discover::check_open;
 
 /// Bytes read at once.
-const READ_BYTES: usize = 512 << 10;
+pub(super) const READ_BYTES: usize = 512 << 10;
 /// Blocks read ahead.
 const READ_AHEAD: usize = 2;
 
@@ -111,22 +112,17 @@ impl BlockReader {
     pub(super) fn start(
         range: FileRange,
         position: Option<u64>,
-        max_line_bytes: usize,
+        limits: Limits,
         io: &tokio::runtime::Handle,
     ) -> Self {
         let (sender, blocks) = mpsc::channel(READ_AHEAD);
         io.spawn_blocking(move || {
-            let mut reading = Reading {
+            let reading = Reading {
                 range,
-                max_line_bytes,
+                limits,
                 sender,
             };
             if let Err(error) = reading.run(position) {
-                let path = reading.range.path.display();
-                let message = format!(
-                    "cannot read `{path}`; check that it exists, is whole, and may be read"
-                );
-                let error = PermanentError::with_source(message, error);
                 let _ = reading.sender.blocking_send(Err(error.into()));
             }
         });
@@ -139,60 +135,75 @@ impl BlockReader {
     }
 }
 
+/// Sizes in bytes.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Limits {
+    pub(super) max_line_bytes: usize,
+    pub(super) read_bytes: usize,
+}
+
 struct Reading {
     range: FileRange,
-    max_line_bytes: usize,
+    limits: Limits,
     sender: mpsc::Sender<Result<Block>>,
 }
 
 impl Reading {
-    fn run(&mut self, position: Option<u64>) -> io::Result<()> {
-        let mut file = File::open(&self.range.path)?;
+    fn run(&self, position: Option<u64>) -> Result<(), PermanentError> {
+        let unreadable = |error| {
+            let path = self.range.path.display();
+            let message =
+                format!("cannot read `{path}`; check that it exists, is whole, and may be read");
+            PermanentError::with_source(message, error)
+        };
+        let file = File::open(&self.range.path).map_err(unreadable)?;
+        check_open(&self.range, &file)?;
+        let result = self.read(&file, position);
+        check_open(&self.range, &file)?;
+        result.map_err(unreadable)
+    }
+
+    fn read(&self, mut file: &File, position: Option<u64>) -> io::Result<()> {
         let start = position.unwrap_or(self.range.start);
         if self.range.is_gzip {
-            let mut unpacked = MultiGzDecoder::new(io::BufReader::new(file));
+            let mut unpacked = MultiGzDecoder::new(BufReader::new(file));
             let skipped = io::copy(&mut unpacked.by_ref().take(start), &mut io::sink())?;
             if skipped < start {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             return self.read_blocks(&mut unpacked, start);
         }
-        // A line that begins at the split's very first byte is its own: the byte before tells.
-        let is_line_start = position.is_some() || start == 0;
-        let from = if is_line_start { start } else { start - 1 };
-        file.seek(SeekFrom::Start(from))?;
-        let first = if is_line_start {
+        let first = if position.is_some() || start == 0 {
             start
         } else {
-            from + skip_line(&mut file)?
+            // A line that begins at the split's very first byte is its own: the byte before tells.
+            file.seek(SeekFrom::Start(start - 1))?;
+            start - 1 + BufReader::new(file).skip_until(b'\n')? as u64
         };
         file.seek(SeekFrom::Start(first))?;
         self.read_blocks(&mut file, first)
     }
 
     /// Reads whole lines that begin before the split's end.
-    fn read_blocks(&mut self, file: &mut impl Read, start: u64) -> io::Result<()> {
+    fn read_blocks(&self, file: &mut impl Read, start: u64) -> io::Result<()> {
         let end = self.range.end.unwrap_or(u64::MAX);
-        let mut carry = Vec::new();
         let mut offset = start;
+        let mut rest = Rest::default();
         while offset < end {
-            let mut bytes = Vec::with_capacity(READ_BYTES + carry.len());
-            bytes.append(&mut carry);
-            let scanned = bytes.len();
-            let read = file
-                .by_ref()
-                .take(READ_BYTES as u64)
-                .read_to_end(&mut bytes)?;
-            let is_over = read < READ_BYTES;
+            let Rest { mut bytes, scanned } = std::mem::take(&mut rest);
+            bytes.reserve(self.limits.read_bytes);
+            let most = self.limits.read_bytes as u64;
+            let read = file.by_ref().take(most).read_to_end(&mut bytes)?;
+            let is_over = (read as u64) < most;
             let length = match whole_lines(&bytes, scanned, end - offset) {
                 Some(length) => length,
                 None if is_over => bytes.len(),
-                None if bytes.len() > self.max_line_bytes => {
-                    offset = self.give_up_line(file, bytes, offset)?;
+                None if bytes.len() > self.limits.max_line_bytes => {
+                    (offset, rest) = self.give_up_line(file, bytes, offset)?;
                     continue;
                 }
                 None => {
-                    carry = bytes;
+                    rest = Rest::without_line_end(bytes);
                     continue;
                 }
             };
@@ -201,7 +212,7 @@ impl Reading {
             } else {
                 length
             };
-            carry = bytes.split_off(length);
+            rest = Rest::without_line_end(bytes.split_off(length));
             if !self.give(bytes, offset) || is_over {
                 return Ok(());
             }
@@ -215,10 +226,10 @@ impl Reading {
         if bytes.is_empty() {
             return true;
         }
-        let is_long = bytes.len() > self.max_line_bytes
+        let is_long = bytes.len() > self.limits.max_line_bytes
             && bytes
                 .split(|byte| *byte == b'\n')
-                .any(|line| line.len() > self.max_line_bytes);
+                .any(|line| line.len() > self.limits.max_line_bytes);
         if !is_long {
             return self
                 .sender
@@ -227,12 +238,13 @@ impl Reading {
         }
         let mut offset = offset;
         for line in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let is_too_long = line.strip_suffix(b"\n").unwrap_or(line).len() > self.max_line_bytes;
+            let is_too_long =
+                line.strip_suffix(b"\n").unwrap_or(line).len() > self.limits.max_line_bytes;
             let mut block = Block::new(line.to_vec(), offset);
             block.is_too_long = is_too_long;
             if is_too_long {
-                block.dropped_bytes = (line.len() - self.max_line_bytes) as u64;
-                block.bytes.truncate(self.max_line_bytes);
+                block.dropped_bytes = (line.len() - self.limits.max_line_bytes) as u64;
+                block.bytes.truncate(self.limits.max_line_bytes);
             }
             offset += line.len() as u64;
             if self.sender.blocking_send(Ok(block)).is_err() {
@@ -242,35 +254,44 @@ impl Reading {
         true
     }
 
-    /// Drops the rest of a line that is longer than a block; gives the offset after it.
+    /// Drops the rest of a line that is longer than a block; gives the offset after it, and what
+    /// was read from there.
     fn give_up_line(
         &self,
         file: &mut impl Read,
         mut bytes: Vec<u8>,
         offset: u64,
-    ) -> io::Result<u64> {
-        // What comes after the line's end belongs to later blocks, so it is read byte by byte.
-        let rest = skip_line(file)?;
-        let line_bytes = bytes.len() as u64 + rest;
-        bytes.truncate(self.max_line_bytes);
+    ) -> io::Result<(u64, Rest)> {
+        let mut file = BufReader::new(file);
+        let dropped = file.skip_until(b'\n')?;
+        let line_bytes = (bytes.len() + dropped) as u64;
+        bytes.truncate(self.limits.max_line_bytes);
         let mut block = Block::new(bytes, offset);
         block.is_too_long = true;
         block.dropped_bytes = line_bytes - block.bytes.len() as u64;
+        // Where nobody wants it, the next block is told so too.
         let _ = self.sender.blocking_send(Ok(block));
-        Ok(offset + line_bytes)
+        let rest = Rest {
+            bytes: file.buffer().to_vec(),
+            scanned: 0,
+        };
+        Ok((offset + line_bytes, rest))
     }
 }
 
-/// Skips to the begin of the next line; gives the bytes skipped.
-fn skip_line(file: &mut impl Read) -> io::Result<u64> {
-    let mut skipped = 0;
-    for byte in io::BufReader::with_capacity(1, file).bytes() {
-        skipped += 1;
-        if byte? == b'\n' {
-            break;
-        }
+/// What was read and not given yet.
+#[derive(Default)]
+struct Rest {
+    bytes: Vec<u8>,
+    /// How many of these are known to hold no line end.
+    scanned: usize,
+}
+
+impl Rest {
+    fn without_line_end(bytes: Vec<u8>) -> Self {
+        let scanned = bytes.len();
+        Self { bytes, scanned }
     }
-    Ok(skipped)
 }
 
 /// How many bytes are whole lines that begin before `end`; `None` where no line ends here. The

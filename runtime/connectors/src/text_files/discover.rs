@@ -81,16 +81,17 @@ fn unreadable(path: &Path, error: std::io::Error) -> PermanentError {
     PermanentError::with_source(message, error)
 }
 
+/// The size and the time of modification in milliseconds since the epoch.
+fn look_of(metadata: &fs::Metadata) -> std::io::Result<(u64, u64)> {
+    let modified = metadata.modified()?;
+    let modified = modified.duration_since(UNIX_EPOCH).unwrap_or_default();
+    let modified_ms = u64::try_from(modified.as_millis()).unwrap_or(u64::MAX);
+    Ok((metadata.len(), modified_ms))
+}
+
 fn stat(path: &Path) -> Result<(u64, u64)> {
-    let metadata = fs::metadata(path).map_err(|error| unreadable(path, error))?;
-    let modified = metadata
-        .modified()
-        .map_err(|error| unreadable(path, error))?;
-    let modified = modified
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_millis();
-    Ok((metadata.len(), u64::try_from(modified).unwrap_or(u64::MAX)))
+    let look = fs::metadata(path).and_then(|metadata| look_of(&metadata));
+    Ok(look.map_err(|error| unreadable(path, error))?)
 }
 
 fn cut(path: &Path, split_bytes: u64, splits: &mut Vec<Split>) -> Result<()> {
@@ -118,19 +119,39 @@ fn cut(path: &Path, split_bytes: u64, splits: &mut Vec<Split>) -> Result<()> {
     Ok(())
 }
 
-fn check_unchanged(range: &FileRange) -> Result<()> {
-    let path = range.path.display();
-    let (file_bytes, modified_ms) = stat(&range.path)?;
-    let change = if file_bytes != range.file_bytes {
-        format!("it had {} bytes and has {file_bytes} now", range.file_bytes)
+/// How a file differs from what it was when the range was cut.
+fn change(range: &FileRange, (file_bytes, modified_ms): (u64, u64)) -> Option<String> {
+    if file_bytes != range.file_bytes {
+        let before = range.file_bytes;
+        Some(format!("it had {before} bytes and has {file_bytes} now"))
     } else if modified_ms != range.modified_ms {
-        "it was written to since".to_owned()
+        Some("it was written to since".to_owned())
     } else {
-        return Ok(());
-    };
-    Err(PermanentError::new(format!(
+        None
+    }
+}
+
+fn check_unchanged(range: &FileRange) -> Result<()> {
+    match change(range, stat(&range.path)?) {
+        Some(change) => Err(changed(range, &change).into()),
+        None => Ok(()),
+    }
+}
+
+/// Checks a file that is open, before it is read and after: a file cut short looks like its end.
+pub(crate) fn check_open(range: &FileRange, file: &fs::File) -> Result<(), PermanentError> {
+    let look = file.metadata().and_then(|metadata| look_of(&metadata));
+    let look = look.map_err(|error| unreadable(&range.path, error))?;
+    match change(range, look) {
+        Some(change) => Err(changed(range, &change)),
+        None => Ok(()),
+    }
+}
+
+fn changed(range: &FileRange, change: &str) -> PermanentError {
+    let path = range.path.display();
+    PermanentError::new(format!(
         "`{path}` changed while the job was reading it ({change}), so its position means nothing \
          any more; restore the file as it was, or start the job from empty"
     ))
-    .into())
 }

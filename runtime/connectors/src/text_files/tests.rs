@@ -130,6 +130,121 @@ fn a_line_over_the_bound_and_one_that_is_no_utf8_are_skipped_and_counted() {
     });
 }
 
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(100))]
+
+    #[test]
+    fn reads_of_any_size_and_lines_of_any_length_give_the_same_lines(
+        text in "([a-zä]{0,40}\r?\n){0,30}[a-z]{0,40}", split_bytes in 1_u64..300,
+        max_line_bytes in 1_usize..50, read_bytes in 1_usize..60, calls in 0_usize..20,
+        is_gzip: bool
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_file(folder.path(), text.as_bytes(), is_gzip);
+        let mut source = TextFiles::new(path)
+            .with_split_bytes(split_bytes)
+            .with_max_line_bytes(max_line_bytes)
+            .on_bad_records(BadRecords::Skip);
+        source.limits.read_bytes = read_bytes;
+        let (mut lines, rest) = run(async {
+            let (lines, state) = read(&source, fresh(&source)?, calls).await?;
+            let (rest, _) = read(&source, state, usize::MAX).await?;
+            Ok::<_, tidegate_engine::BoxError>((lines, rest))
+        }).unwrap();
+        lines.extend(rest);
+        let fits = |line: &&str| line.len() <= max_line_bytes;
+        let mut wanted: Vec<_> = text.split('\n').filter(fits).collect();
+        if text.is_empty() || text.ends_with('\n') {
+            wanted.pop();
+        }
+        for line in &mut wanted {
+            *line = line.strip_suffix('\r').unwrap_or(line);
+        }
+        prop_assert_eq!(lines, wanted);
+    }
+
+    #[test]
+    fn blocks_are_whole_lines_and_together_the_file(
+        text in "([a-zä]{0,40}\r?\n){0,40}[a-z]{0,9}", split_bytes in 1_u64..300,
+        read_bytes in 1_usize..200, calls in 0_usize..20, is_gzip: bool
+    ) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = write_file(folder.path(), text.as_bytes(), is_gzip);
+        let mut source = TextFiles::new(path).with_split_bytes(split_bytes).blocks();
+        source.limits.read_bytes = read_bytes;
+        let (mut blocks, rest) = run(async {
+            let (blocks, state) = read(&source, fresh(&source)?, calls).await?;
+            let (rest, _) = read(&source, state, usize::MAX).await?;
+            Ok::<_, tidegate_engine::BoxError>((blocks, rest))
+        }).unwrap();
+        blocks.extend(rest);
+        prop_assert_eq!(blocks.concat(), text);
+        let all_but_last = blocks.iter().rev().skip(1);
+        prop_assert!(all_but_last.into_iter().all(|block| block.ends_with('\n')));
+    }
+}
+
+#[test]
+fn a_block_with_bytes_that_are_no_utf8_loses_the_bad_line_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_file(folder.path(), b"a\nb\n\xff\xfe\nc\n", false);
+    let source = TextFiles::new(path)
+        .blocks()
+        .on_bad_records(BadRecords::Skip);
+    let (blocks, _) = run(async { read(&source, fresh(&source)?, usize::MAX).await }).unwrap();
+    assert_eq!(blocks.concat(), "a\nb\nc\n");
+}
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_read_ends_in_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_file(
+        folder.path(),
+        "one line\n".repeat(1 << 20).as_bytes(),
+        false,
+    );
+    let source = TextFiles::new(&path);
+    run(async {
+        let splits = fresh(&source).unwrap();
+        let mut reader = source.reader(splits, context("text")).unwrap();
+        let mut output = SourceOutput::default();
+        reader.read(&mut output).await.unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        file.set_len(5 << 20).unwrap();
+        let error = loop {
+            match reader.read(&mut output).await {
+                Ok(status) => assert_eq!(status, ReadStatus::More),
+                Err(error) => break error,
+            }
+        };
+        assert!(tidegate_engine::is_permanent(&*error));
+        let error = error.to_string();
+        assert!(
+            error.contains(&path) && error.contains("changed"),
+            "{error}"
+        );
+    });
+}
+
+#[test]
+fn a_file_that_changed_before_it_is_read_is_refused_by_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = write_file(folder.path(), b"a\nb\nc\n", false);
+    let source = TextFiles::new(&path);
+    run(async {
+        let splits = fresh(&source).unwrap();
+        std::fs::write(&path, "a\nb\nc\nd\n").unwrap();
+        let error = read(&source, splits, usize::MAX)
+            .await
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains(&path) && error.contains("6 bytes and has 8"),
+            "{error}"
+        );
+    });
+}
+
 #[test]
 fn a_file_that_changed_under_way_is_refused_by_name() {
     let folder = tempfile::tempdir().unwrap();
