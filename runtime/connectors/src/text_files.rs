@@ -21,7 +21,7 @@ use tidegate_engine::{
 use crate::bad_records::{BadRecordHandler, BadRecords};
 use crate::rate::RateLimit;
 use blocks::{Block, BlockReader, Limits, READ_BYTES};
-pub(crate) use discover::discover;
+pub(crate) use discover::{check_open, discover};
 
 /// Bytes of a split, unless told otherwise.
 const SPLIT_BYTES: u64 = 32 << 20;

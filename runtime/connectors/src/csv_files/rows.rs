@@ -9,7 +9,7 @@ use tidegate_engine::{PermanentError, Result};
 use tokio::sync::mpsc;
 
 use super::cursor::{CellRows, FILE_BEGIN, Place, RowCursor};
-use crate::text_files::FileRange;
+use crate::text_files::{FileRange, check_open};
 
 /// Rows that are handed on together.
 const BATCH_ROWS: usize = 1024;
@@ -36,15 +36,30 @@ pub(super) fn start(
 ) -> mpsc::Receiver<Result<Batch>> {
     let (sender, batches) = mpsc::channel(READ_AHEAD);
     io.spawn_blocking(move || {
-        if let Err(error) = read(&range, place, delimiter, &sender) {
-            let path = range.path.display();
-            let message =
-                format!("cannot read `{path}`; check that it is there, whole, and may be read");
-            let error = PermanentError::with_source(message, error);
+        if let Err(error) = run(&range, place, delimiter, &sender) {
             let _ = sender.blocking_send(Err(error.into()));
         }
     });
     batches
+}
+
+fn run(
+    range: &FileRange,
+    place: Option<Place>,
+    delimiter: u8,
+    sender: &mpsc::Sender<Result<Batch>>,
+) -> Result<(), PermanentError> {
+    let unreadable = |error| {
+        let path = range.path.display();
+        let message =
+            format!("cannot read `{path}`; check that it is there, whole, and may be read");
+        PermanentError::with_source(message, error)
+    };
+    let file = File::open(&range.path).map_err(unreadable)?;
+    check_open(range, &file)?;
+    let result = read(range, place, delimiter, sender);
+    check_open(range, &file)?;
+    result.map_err(unreadable)
 }
 
 fn open(range: &FileRange, from: u64) -> io::Result<Box<dyn Read>> {

@@ -232,3 +232,30 @@ fn a_bad_row_s_line_counts_blank_lines_and_carriage_returns() {
     let error = read_text(text, BadRecords::Fail).unwrap_err().to_string();
     assert!(error.contains("orders.csv, line 5, column `_1`"), "{error}");
 }
+
+#[test]
+fn a_file_that_is_cut_short_while_it_is_read_ends_in_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("orders.csv");
+    let row = "1,2,three\n";
+    std::fs::write(&path, format!("_0,_1,_2\n{}", row.repeat(1 << 20))).unwrap();
+    let source = CsvFiles::<Row>::new(path.to_str().unwrap());
+    run(async {
+        let mut reader = source.reader(fresh(&source), context("orders")).unwrap();
+        let mut output = SourceOutput::default();
+        reader.read(&mut output).await.unwrap();
+        let file = std::fs::File::options().write(true).open(&path).unwrap();
+        // Cut between two rows, so that no row tells.
+        file.set_len(9 + 10 * 500_000).unwrap();
+        let error = loop {
+            match reader.read(&mut output).await {
+                Ok(status) => assert_eq!(status, ReadStatus::More),
+                Err(error) => break error.to_string(),
+            }
+        };
+        assert!(
+            error.contains("orders.csv") && error.contains("changed"),
+            "{error}"
+        );
+    });
+}
