@@ -17,6 +17,10 @@ use crate::{Error, Result};
 /// How much of a log an error message shows.
 const TAIL_LINES: usize = 20;
 
+/// Asked for only once `setpriv` runs, the signal never comes to a process whose parent was killed
+/// before; so whoever finds another parent than the one named first ends at once.
+const UNLESS_ORPHANED: &str = r#"[ "$PPID" = "$0" ] && exec "$@""#;
+
 type Request = (Command, Sender<io::Result<SystemChild>>);
 
 /// A running server process.
@@ -98,7 +102,8 @@ fn guarded(argv: &[String]) -> Command {
     });
     if has_setpriv {
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--"]).args(argv);
+        command.args(["--pdeathsig", "KILL", "--", "sh", "-c", UNLESS_ORPHANED]);
+        command.arg(std::process::id().to_string()).args(argv);
         command
     } else {
         let mut command = Command::new(&argv[0]);
