@@ -219,10 +219,9 @@ where
         if let Some(taken) = self.chain.settle(barrier.last_completed) {
             self.table.give_back(taken);
         }
-        let is_whole = self
-            .chain
-            .wants_base(self.table.changed_rows(), self.table.len());
-        let (frozen, taken) = self.table.freeze(is_whole);
+        let changes = self.table.changes();
+        let is_whole = self.chain.wants_base(changes.row_count, self.table.len());
+        let (frozen, taken) = self.table.freeze((!is_whole).then_some(changes));
         let (mut files, written) = self.chain.begin(barrier.checkpoint, is_whole, taken);
         let operator = self.context.operator.clone();
         let key_groups = self.table.range();

@@ -52,6 +52,13 @@ pub(crate) struct KeyTable<K: Key, S: State> {
     words: Vec<u64>,
 }
 
+/// The rows changed since the last freeze.
+pub(crate) struct Changes {
+    rows: Vec<(usize, DirtyMask)>,
+    /// How many they are, deleted keys included.
+    pub(crate) row_count: usize,
+}
+
 /// What a freeze took, so that an aborted checkpoint's changes can be given back.
 pub(crate) struct Taken<K> {
     rows: Vec<(usize, DirtyMask)>,
@@ -253,11 +260,12 @@ impl<K: Key, S: State> KeyTable<K, S> {
         own.chain(timers.filter(|_| is_used)).collect()
     }
 
-    /// Shares what changed since the last freeze, or everything, with a snapshot. The pause is one
-    /// small step for each block changed.
-    pub(crate) fn freeze(&mut self, is_whole: bool) -> (FrozenTable<K>, Taken<K>) {
+    /// Shares these changes, or everything where there are none given, with a snapshot. The pause
+    /// is one small step for each block changed.
+    pub(crate) fn freeze(&mut self, changes: Option<Changes>) -> (FrozenTable<K>, Taken<K>) {
         self.sweep_all();
-        let selection = self.select(is_whole);
+        let is_whole = changes.is_none();
+        let selection = changes.map_or_else(|| self.used_rows(), |changes| changes.rows);
         let blocks: Vec<usize> = selection.iter().map(|(block, _)| *block).collect();
         let fields = self
             .named_columns_mut()
@@ -305,31 +313,36 @@ impl<K: Key, S: State> KeyTable<K, S> {
         )
     }
 
-    /// The blocks to freeze, with the rows to write.
-    fn select(&self, is_whole: bool) -> Vec<(usize, DirtyMask)> {
-        let mut columns = self.columns.all();
-        columns.extend(self.timers.columns());
-        let mut selection = Vec::new();
-        for (block, key_block) in self.keys.iter().enumerate() {
-            let mut mask = DirtyMask::default();
-            if is_whole {
-                mask.0.union_with(&key_block.used);
-            } else {
-                columns
-                    .iter()
-                    .for_each(|column| column.add_dirty(block, &mut mask));
-            }
-            if !mask.0.is_zero() {
-                selection.push((block, mask));
-            }
-        }
-        selection
+    /// Every used row.
+    fn used_rows(&self) -> Vec<(usize, DirtyMask)> {
+        let blocks = self.keys.iter().enumerate();
+        blocks
+            .map(|(block, key_block)| (block, DirtyMask((*key_block.used).clone())))
+            .filter(|(_, mask)| !mask.0.is_zero())
+            .collect()
     }
 
-    /// How many rows changed since the last freeze.
-    pub(crate) fn changed_rows(&self) -> usize {
-        let rows = self.select(false);
-        rows.iter().map(|(_, mask)| mask.0.count()).sum::<usize>() + self.tombstones.len()
+    /// What changed since the last freeze. One scan over the blocks serves the choice between a
+    /// base and an increment and the increment itself: freeing empty rows leaves dirty bits as they
+    /// are.
+    pub(crate) fn changes(&self) -> Changes {
+        let mut columns = self.columns.all();
+        columns.extend(self.timers.columns());
+        let mut rows = Vec::new();
+        for block in 0..self.keys.len() {
+            let mut mask = DirtyMask::default();
+            columns
+                .iter()
+                .for_each(|column| column.add_dirty(block, &mut mask));
+            if !mask.0.is_zero() {
+                rows.push((block, mask));
+            }
+        }
+        let changed = rows.iter().map(|(_, mask)| mask.0.count()).sum::<usize>();
+        Changes {
+            row_count: changed + self.tombstones.len(),
+            rows,
+        }
     }
 
     /// Takes the changes of an aborted checkpoint back, to be part of the next one.
