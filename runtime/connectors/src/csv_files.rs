@@ -301,11 +301,12 @@ impl<R: Record> SourceReader for CsvReader<R> {
     fn snapshot(&self) -> Vec<SplitState> {
         let states = self.splits.iter().zip(&self.positions);
         states
-            .map(|(state, position)| SplitState {
-                split: state.split.clone(),
-                position: position
-                    .map(|place| serde_json::json!({ "byte": place.byte, "line": place.line })),
-                is_ended: state.is_ended,
+            .map(|(state, position)| {
+                state.read_to(
+                    position
+                        .map(|place| serde_json::json!({ "byte": place.byte, "line": place.line })),
+                    state.is_ended,
+                )
             })
             .collect()
     }

@@ -232,11 +232,7 @@ where
     fn snapshot(&self) -> Vec<SplitState> {
         let states = self.splits.iter().zip(&self.positions);
         states
-            .map(|(state, position)| SplitState {
-                split: state.split.clone(),
-                position: Some(position.made.into()),
-                is_ended: position.is_ended(),
-            })
+            .map(|(state, position)| state.read_to(Some(position.made.into()), position.is_ended()))
             .collect()
     }
 }
@@ -260,13 +256,8 @@ mod tests {
     }
 
     fn fresh(source: &Numbers) -> Vec<SplitState> {
-        let state = |split| SplitState {
-            split,
-            position: None,
-            is_ended: false,
-        };
         let found = source.discover(&[]).unwrap();
-        found.into_iter().map(state).collect()
+        found.into_iter().map(SplitState::unread).collect()
     }
 
     /// Reads until the end or until so many calls were made.

@@ -317,13 +317,10 @@ mod tests {
 
     async fn read_all(source: &SocketLines) -> Result<Vec<String>> {
         let found = source.discover(&[])?;
-        let state = |split| SplitState {
-            split,
-            position: None,
-            is_ended: false,
-        };
-        let mut reader =
-            source.reader(found.into_iter().map(state).collect(), context("socket"))?;
+        let mut reader = source.reader(
+            found.into_iter().map(SplitState::unread).collect(),
+            context("socket"),
+        )?;
         let mut output = SourceOutput::default();
         while reader.read(&mut output).await? == ReadStatus::More {}
         assert!(reader.snapshot().iter().all(|state| state.is_ended));
@@ -390,12 +387,7 @@ mod tests {
         let source = SocketLines::new(&address).with_reconnects(1);
         let server = serve(listener, &[b"a\n", b"b\n"]);
         let found = source.discover(&[]).unwrap();
-        let state = |split| SplitState {
-            split,
-            position: None,
-            is_ended: false,
-        };
-        let splits = found.into_iter().map(state).collect();
+        let splits = found.into_iter().map(SplitState::unread).collect();
         let mut reader = source.reader(splits, context("socket")).unwrap();
         let mut output = SourceOutput::default();
         // The server goes away after its second connection, so the third one is refused.

@@ -277,11 +277,7 @@ impl SourceReader for TextReader {
     fn snapshot(&self) -> Vec<SplitState> {
         let states = self.splits.iter().zip(&self.positions);
         states
-            .map(|(state, position)| SplitState {
-                split: state.split.clone(),
-                position: position.map(Into::into),
-                is_ended: state.is_ended,
-            })
+            .map(|(state, position)| state.read_to(position.map(Into::into), state.is_ended))
             .collect()
     }
 }

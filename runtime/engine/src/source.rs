@@ -34,6 +34,27 @@ pub struct SplitState {
     pub is_ended: bool,
 }
 
+impl SplitState {
+    /// A split of which nothing was read.
+    pub fn unread(split: Split) -> Self {
+        Self {
+            split,
+            position: None,
+            is_ended: false,
+        }
+    }
+
+    /// The same split, read this far.
+    #[must_use]
+    pub fn read_to(&self, position: Option<Value>, is_ended: bool) -> Self {
+        Self {
+            split: self.split.clone(),
+            position,
+            is_ended,
+        }
+    }
+}
+
 /// What a reader is given.
 #[derive(Debug, Clone)]
 pub struct SourceContext {

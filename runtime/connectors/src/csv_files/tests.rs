@@ -9,12 +9,7 @@ type Row = (u64, Option<i32>, String);
 
 fn fresh<R: Record>(source: &CsvFiles<R>) -> Vec<SplitState> {
     let found = source.discover(&[]).unwrap();
-    let state = |split| SplitState {
-        split,
-        position: None,
-        is_ended: false,
-    };
-    found.into_iter().map(state).collect()
+    found.into_iter().map(SplitState::unread).collect()
 }
 
 async fn read<R: Record>(

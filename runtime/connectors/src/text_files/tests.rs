@@ -24,12 +24,7 @@ async fn read(
 
 fn fresh(source: &TextFiles) -> Result<Vec<SplitState>> {
     let found = source.discover(&[])?;
-    let state = |split| SplitState {
-        split,
-        position: None,
-        is_ended: false,
-    };
-    Ok(found.into_iter().map(state).collect())
+    Ok(found.into_iter().map(SplitState::unread).collect())
 }
 
 fn expected(text: &str) -> Vec<String> {

@@ -16,11 +16,7 @@ pub(super) fn assign(
 ) -> Vec<Vec<SplitState>> {
     let ids: HashSet<String> = known.iter().map(|state| state.split.id.clone()).collect();
     let new = found.into_iter().filter(|split| !ids.contains(&split.id));
-    let new = new.map(|split| SplitState {
-        split,
-        position: None,
-        is_ended: false,
-    });
+    let new = new.map(SplitState::unread);
     let all: Vec<SplitState> = known.into_iter().chain(new).collect();
     let mut by_weight: Vec<usize> = (0..all.len()).collect();
     by_weight

@@ -87,11 +87,7 @@ impl SourceReader for NumbersReader {
     fn snapshot(&self) -> Vec<SplitState> {
         let states = self.splits.iter().zip(&self.next);
         states
-            .map(|(state, next)| SplitState {
-                split: state.split.clone(),
-                position: Some((*next).into()),
-                is_ended: *next >= self.total,
-            })
+            .map(|(state, next)| state.read_to(Some((*next).into()), *next >= self.total))
             .collect()
     }
 }
@@ -152,10 +148,6 @@ impl<R: Record> Sink for Collect<R> {
     fn commit(&self, transactions: Vec<Value>) -> BoxFuture<'static, Result<()>> {
         self.committed.commit(transactions);
         Box::pin(async { Ok(()) })
-    }
-
-    fn is_transactional(&self) -> bool {
-        true
     }
 }
 
