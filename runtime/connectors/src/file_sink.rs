@@ -118,10 +118,6 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
         }))
     }
 
-    fn is_transactional(&self) -> bool {
-        true
-    }
-
     fn location(&self) -> Option<String> {
         Some(format!("the files of `{}`", self.folder.display()))
     }

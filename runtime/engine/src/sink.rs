@@ -66,11 +66,6 @@ pub trait Sink: Send + Sync + 'static {
         self.commit(transactions)
     }
 
-    /// Whether output is held back until its checkpoint is complete.
-    fn is_transactional(&self) -> bool {
-        false
-    }
-
     /// Where a person finds the result, if anywhere; printed when the job ends.
     fn location(&self) -> Option<String> {
         None

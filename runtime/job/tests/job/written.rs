@@ -39,10 +39,6 @@ impl Sink for Written {
         })
     }
 
-    fn is_transactional(&self) -> bool {
-        true
-    }
-
     fn location(&self) -> Option<String> {
         Some(self.folder.display().to_string())
     }
