@@ -12,6 +12,7 @@
 //! ```
 
 mod action;
+mod administration;
 mod assembly;
 mod budget;
 mod checkpoint;
@@ -34,10 +35,11 @@ mod start;
 use std::collections::BTreeMap;
 
 pub use action::{Action, JobOutcome, JobState};
+pub use administration::{Administration, AdministrationOutcome, AdministrationTask, NextStart};
 use budget::RestartBudget;
 use command::Wishes;
 pub use config::{CoordinatorConfig, RestartPolicy, StartFrom};
-pub use event::{AppendOutcome, Command, Event};
+pub use event::{AppendOutcome, Command, Event, StopMode};
 use log_read::LogRead;
 use outbox::Outbox;
 use restart::{BackingOff, Cancelling};
@@ -200,10 +202,11 @@ impl Coordinator {
                 operator,
                 message,
                 is_permanent,
+                category,
                 ..
             } => {
                 let reason = restart::describe(worker, subtask, operator.as_deref(), &message);
-                self.fail_attempt(reason, is_permanent);
+                self.fail_attempt(reason, category, is_permanent);
             }
             FromWorker::Cancelled { .. } => {}
         }
@@ -229,6 +232,7 @@ impl Coordinator {
 
     /// Begins whatever can begin now.
     fn advance(&mut self) {
+        self.answer_named_savepoints();
         self.advance_stop();
         self.advance_deployment();
         self.advance_log();

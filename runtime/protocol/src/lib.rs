@@ -12,6 +12,7 @@
 
 mod coordinator;
 mod entry;
+mod failure;
 mod ids;
 mod key_group;
 mod manifest;
@@ -21,10 +22,12 @@ mod plan;
 mod simulation;
 
 pub use coordinator::{
-    Action, AppendOutcome, Command, Coordinator, CoordinatorConfig, Event, JobOutcome, JobState,
-    RestartPolicy, RestoreError, StartFrom, StateMismatch, check_restore, plan_restore,
+    Action, Administration, AdministrationOutcome, AdministrationTask, AppendOutcome, Command,
+    Coordinator, CoordinatorConfig, Event, JobOutcome, JobState, NextStart, RestartPolicy,
+    RestoreError, StartFrom, StateMismatch, StopMode, check_restore, plan_restore,
 };
 pub use entry::EntryError;
+pub use failure::FailureCategory;
 pub use ids::{
     Attempt, ChainId, CheckpointId, IdError, LogNumber, MaxParallelism, OperatorId, Parallelism,
     SubtaskId, SubtaskIndex, WorkerId,

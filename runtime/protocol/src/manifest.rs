@@ -116,6 +116,9 @@ pub struct Manifest {
     pub checkpoint: CheckpointId,
     /// Why it was taken.
     pub kind: CheckpointKind,
+    /// The name that a savepoint was asked for with; no other retained savepoint of the job has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
     /// The attempt that took it.
     pub attempt: Attempt,
     /// When its barriers were injected, milliseconds since the epoch.
@@ -206,7 +209,10 @@ pub enum EntryBody {
     Release {
         /// When it was written, milliseconds since the epoch.
         created_ms: i64,
-        /// What the next attempt starts from: unchanged, and still retained.
+        /// The process that wrote it, for people, where no attempt ran: then it fences.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        writer: Option<String>,
+        /// What the next attempt starts from; still retained.
         base: Base,
     },
 }
@@ -223,8 +229,8 @@ pub struct Entry {
     pub nonce: u64,
     /// The whole set of retained checkpoints, as the numbers of their entries, ascending.
     pub retained: Vec<LogNumber>,
-    /// The newest request to start from elsewhere than the latest that was honoured; 0: none. Who
-    /// makes an older or the same request starts from the latest.
+    /// The newest start generation of any attempt so far; 0: none had one. Whoever comes with the
+    /// same starts from the latest; whoever comes with an older one does not start.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start_generation: u64,
     /// What it says.

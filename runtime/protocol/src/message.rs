@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{
-    Attempt, CheckpointId, CheckpointKind, KeyGroupRange, OperatorId, Parallelism, StateFile,
-    SubtaskId, WorkerId,
+    Attempt, CheckpointId, CheckpointKind, FailureCategory, KeyGroupRange, OperatorId, Parallelism,
+    StateFile, SubtaskId, WorkerId,
 };
 
 /// What an operator of a subtask begins with.
@@ -184,6 +184,8 @@ pub enum FromWorker {
         message: String,
         /// Whether trying again cannot help: bad configuration, an incompatible state.
         is_permanent: bool,
+        /// What kind of failure it is.
+        category: FailureCategory,
     },
     /// All tasks of the attempt are gone from this worker.
     Cancelled {

@@ -54,6 +54,10 @@ pub(crate) enum Bug {
     ForgetBase,
     /// A request to start from elsewhere is honoured by every process that is told it.
     HonourStartAgain,
+    /// A fence carries its own start generation, though the log knows a newer one.
+    ForgetGeneration,
+    /// A start older than one that the log knows takes over.
+    ComeBack,
     /// Rule 3 dropped: the highest entry is freed.
     FreeHighest,
     /// Rule 3 dropped: an entry that the highest one names is freed.

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Attempt, CheckpointId, CheckpointKind, Entry, LogNumber, ToWorker, WorkerId};
+use crate::{
+    Attempt, CheckpointId, CheckpointKind, Entry, FailureCategory, LogNumber, ToWorker, WorkerId,
+};
 
 /// What must be done.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -102,7 +104,7 @@ pub enum JobOutcome {
     },
     /// Stopped as asked.
     Stopped {
-        /// The savepoint taken, unless the stop was immediate.
+        /// The savepoint or checkpoint taken, unless the stop was immediate.
         savepoint: Option<CheckpointId>,
     },
     /// Another attempt has taken over; this process must end and touch nothing more.
@@ -112,6 +114,8 @@ pub enum JobOutcome {
     },
     /// It cannot go on.
     Failed {
+        /// The kind of failure; it tells whether the same job may succeed later.
+        category: FailureCategory,
         /// The reason, with what to do, for people.
         reason: String,
     },
@@ -143,6 +147,8 @@ pub enum JobState {
         until_ms: i64,
         /// What failed.
         reason: String,
+        /// The kind of failure.
+        category: FailureCategory,
         /// Restarts so far in this process.
         restart_count: u32,
     },

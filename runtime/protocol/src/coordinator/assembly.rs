@@ -26,6 +26,7 @@ impl Running {
         Ok(Manifest {
             checkpoint: pending.id,
             kind: pending.kind,
+            name: pending.name.clone(),
             attempt: self.attempt,
             triggered_ms: pending.triggered_ms,
             completed_ms: now_ms,

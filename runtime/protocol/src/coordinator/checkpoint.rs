@@ -34,6 +34,8 @@ pub(super) struct Pending {
     pub(super) id: CheckpointId,
     pub(super) kind: CheckpointKind,
     pub(super) purpose: Purpose,
+    /// A savepoint's, if it was asked for with one.
+    pub(super) name: Option<String>,
     /// The commands that asked for a savepoint.
     pub(super) requests: Vec<u64>,
     pub(super) is_final: bool,
@@ -53,6 +55,12 @@ impl Running {
     /// From the append on, a checkpoint can no longer be aborted: its entry may stand.
     pub(super) const fn is_logging(&self) -> bool {
         matches!(self.write, Some((_, Writing::Checkpoint)))
+    }
+
+    /// Whether the job's last checkpoint is in flight, and is of this kind.
+    pub(super) fn is_stopping_with(&self, kind: CheckpointKind) -> bool {
+        let pending = self.pending.as_ref();
+        pending.is_some_and(|pending| pending.purpose == Purpose::Stop && pending.kind == kind)
     }
 
     fn overdue_ms(&self, timeout_ms: u64) -> Option<i64> {
@@ -137,18 +145,17 @@ impl Coordinator {
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
+        let is_wished = !self.wishes.savepoints.is_empty();
         let takes_savepoint = match purpose {
-            Purpose::Stop | Purpose::Savepoint => true,
-            Purpose::Final => !self.wishes.savepoints.is_empty(),
+            Purpose::Savepoint => true,
+            Purpose::Stop => self.wishes.stops_with_savepoint() || is_wished,
+            Purpose::Final => is_wished,
             Purpose::Rescale | Purpose::Periodic => false,
         };
-        let (kind, requests) = if takes_savepoint {
-            (
-                CheckpointKind::Savepoint,
-                self.wishes.savepoints.drain(..).collect(),
-            )
+        let (kind, (name, requests)) = if takes_savepoint {
+            (CheckpointKind::Savepoint, self.wishes.take_savepoints())
         } else {
-            (CheckpointKind::Checkpoint, Vec::new())
+            (CheckpointKind::Checkpoint, (None, Vec::new()))
         };
         let (id, attempt) = (running.next_checkpoint, running.attempt);
         running.next_checkpoint = id.next();
@@ -157,6 +164,7 @@ impl Coordinator {
             id,
             kind,
             purpose,
+            name,
             requests,
             is_final: running.has_ended(),
             triggered_ms: now_ms,

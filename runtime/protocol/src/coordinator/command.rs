@@ -6,7 +6,7 @@ use super::checkpoint::Purpose;
 use super::placement::{place, slot_count};
 use super::running::Stage;
 use super::{Coordinator, Phase};
-use crate::{Action, CheckpointId, Command, JobOutcome, Parallelism};
+use crate::{Action, CheckpointId, CheckpointKind, Command, JobOutcome, Parallelism, StopMode};
 
 /// How many savepoints, and how many releases, may wait.
 const MAX_WAITING: usize = 64;
@@ -15,26 +15,52 @@ const MAX_WAITING: usize = 64;
 #[derive(Debug)]
 pub(super) struct Stop {
     requests: Vec<u64>,
-    is_immediate: bool,
-    /// The last savepoint, once it counts.
+    mode: StopMode,
+    /// The last checkpoint, once it counts.
     pub(super) savepoint: Option<CheckpointId>,
+}
+
+/// A savepoint that was asked for.
+#[derive(Debug)]
+pub(super) struct SavepointWish {
+    request: u64,
+    name: Option<String>,
 }
 
 /// Commands that wait for the job to be able to carry them out.
 #[derive(Debug, Default)]
 pub(super) struct Wishes {
-    pub(super) savepoints: VecDeque<u64>,
+    pub(super) savepoints: VecDeque<SavepointWish>,
     pub(super) releases: VecDeque<(u64, CheckpointId)>,
     pub(super) rescale: Option<(u64, Parallelism)>,
     pub(super) stop: Option<Stop>,
 }
 
+impl Wishes {
+    /// Takes the savepoint wishes that one savepoint can fulfil, and its name: all without a name,
+    /// and those with the first name.
+    pub(super) fn take_savepoints(&mut self) -> (Option<String>, Vec<u64>) {
+        let name = self.savepoints.iter().find_map(|wish| wish.name.clone());
+        let waiting = std::mem::take(&mut self.savepoints).into_iter();
+        let (taken, left): (Vec<_>, Vec<_>) =
+            waiting.partition(|wish| wish.name.is_none() || wish.name == name);
+        self.savepoints = left.into();
+        (name, taken.into_iter().map(|wish| wish.request).collect())
+    }
+
+    pub(super) fn stops_with_savepoint(&self) -> bool {
+        let stop = self.stop.as_ref();
+        stop.is_some_and(|stop| stop.mode == StopMode::Savepoint)
+    }
+}
+
 impl Coordinator {
     pub(super) fn command(&mut self, command: Command) {
         match command {
-            Command::Savepoint { request } => {
+            Command::Savepoint { request, name } => {
                 if self.wishes.savepoints.len() < MAX_WAITING {
-                    self.wishes.savepoints.push_back(request);
+                    let wish = SavepointWish { request, name };
+                    self.wishes.savepoints.push_back(wish);
                 } else {
                     self.refuse(request, format!("{MAX_WAITING} savepoints wait already"));
                 }
@@ -49,10 +75,7 @@ impl Coordinator {
                     self.refuse(request, format!("{MAX_WAITING} releases wait already"));
                 }
             }
-            Command::Stop {
-                request,
-                is_immediate,
-            } => self.command_stop(request, is_immediate),
+            Command::Stop { request, mode } => self.command_stop(request, mode),
             Command::Rescale {
                 request,
                 parallelism,
@@ -72,19 +95,46 @@ impl Coordinator {
         self.out.push(Action::CommandDone { request, result });
     }
 
-    fn command_stop(&mut self, request: u64, is_immediate: bool) {
+    /// Answers those who ask for a savepoint of a name that a retained one has already.
+    pub(super) fn answer_named_savepoints(&mut self) {
+        let Phase::Running(running) = &self.phase else {
+            return;
+        };
+        let out = &mut self.out;
+        self.wishes.savepoints.retain(|wish| {
+            let name = wish.name.as_deref();
+            match name.and_then(|name| running.log.savepoint_named(name)) {
+                Some(checkpoint) => {
+                    let (request, result) = (wish.request, Ok(Some(checkpoint)));
+                    out.push(Action::CommandDone { request, result });
+                    false
+                }
+                None => true,
+            }
+        });
+    }
+
+    fn command_stop(&mut self, request: u64, mode: StopMode) {
+        let is_in_flight = match &self.phase {
+            Phase::Running(running) => running.is_stopping_with(CheckpointKind::Checkpoint),
+            _ => false,
+        };
         match &mut self.wishes.stop {
             Some(stop) if stop.requests.len() >= MAX_WAITING => {
                 self.refuse(request, "the job is stopping already".to_owned());
             }
+            Some(_) if mode == StopMode::Savepoint && is_in_flight => {
+                let reason = "the job is stopping already, with a checkpoint".to_owned();
+                self.refuse(request, reason);
+            }
             Some(stop) => {
                 stop.requests.push(request);
-                stop.is_immediate |= is_immediate;
+                stop.mode = stop.mode.max(mode);
             }
             None => {
                 self.wishes.stop = Some(Stop {
                     requests: vec![request],
-                    is_immediate,
+                    mode,
                     savepoint: None,
                 });
             }
@@ -131,7 +181,7 @@ impl Coordinator {
         };
         // Without running subtasks the newest checkpoint holds everything that counts. One that is
         // complete is restored first, so that its transactions are committed.
-        if stop.is_immediate || (!is_deployed && !has_savepoint) {
+        if stop.mode == StopMode::Immediate || (!is_deployed && !has_savepoint) {
             self.finish(JobOutcome::Stopped { savepoint: None });
         }
     }
@@ -141,7 +191,7 @@ impl Coordinator {
         if let Some(stop) = self.wishes.stop.take() {
             for request in stop.requests {
                 let reason = format!(
-                    "savepoint {checkpoint} failed, so the job goes on from its latest \
+                    "checkpoint {checkpoint} failed, so the job goes on from its latest \
                      checkpoint: {reason}"
                 );
                 self.refuse(request, reason);
@@ -209,18 +259,14 @@ impl Coordinator {
                 JobOutcome::Fenced { by } => {
                     Err(format!("entry {by} of another attempt fenced it"))
                 }
-                JobOutcome::Failed { reason } => Err(reason.clone()),
+                JobOutcome::Failed { reason, .. } => Err(reason.clone()),
             };
             self.out.push(Action::CommandDone { request, result });
         }
         let releases = wishes.releases.into_iter().map(|(request, _)| request);
         let rescales = wishes.rescale.into_iter().map(|(request, _)| request);
-        for request in wishes
-            .savepoints
-            .into_iter()
-            .chain(releases)
-            .chain(rescales)
-        {
+        let savepoints = wishes.savepoints.into_iter().map(|wish| wish.request);
+        for request in savepoints.chain(releases).chain(rescales) {
             self.refuse(request, "the job ended first".to_owned());
         }
     }

@@ -8,8 +8,8 @@ use super::planted::planted;
 use super::running::{Running, Stage, Writing};
 use super::{Coordinator, Phase};
 use crate::{
-    Action, Attempt, Base, CheckpointId, Entry, EntryBody, JobOutcome, LogNumber, Manifest,
-    OperatorKind, ToWorker, WorkerId,
+    Action, Attempt, Base, CheckpointId, Entry, EntryBody, FailureCategory, JobOutcome, LogNumber,
+    Manifest, OperatorKind, ToWorker, WorkerId,
 };
 
 /// How long the end of the job waits for a collection under way, so that little is left behind.
@@ -51,7 +51,7 @@ impl Coordinator {
         let generation = running.log.start_generation;
         let body = EntryBody::Checkpoint(manifest);
         let entry = self.out.new_entry(number, retained, generation, body);
-        let append = LogAppend::begin(entry, &mut self.out);
+        let append = LogAppend::begin(entry, Some(running.log.head), &mut self.out);
         running.write = Some((append, Writing::Checkpoint));
     }
 
@@ -84,11 +84,12 @@ impl Coordinator {
         let generation = running.log.start_generation;
         let body = EntryBody::Release {
             created_ms: self.now_ms,
+            writer: None,
             base: running.log.base.clone(),
         };
         let number = running.log.next_number();
         let entry = self.out.new_entry(number, retained, generation, body);
-        let append = LogAppend::begin(entry, &mut self.out);
+        let append = LogAppend::begin(entry, Some(running.log.head), &mut self.out);
         running.write = Some((append, Writing::Release(requests)));
     }
 
@@ -112,7 +113,7 @@ impl Coordinator {
                     return self.abort_checkpoint(None, &reason);
                 }
                 let reason = format!("the checkpoint log could not be written: {reason}");
-                self.fail_attempt(reason, false);
+                self.fail_attempt(reason, FailureCategory::StorageUnavailable, false);
             }
             AppendProgress::Counted { numbers } => self.counted(numbers),
         }

@@ -50,9 +50,11 @@ pub struct CoordinatorConfig {
     pub restart: RestartPolicy,
     /// Where the first attempt takes its state from; later attempts take the latest.
     pub start_from: StartFrom,
-    /// Orders requests to start from elsewhere than the latest: one is honoured only if the log
-    /// knows none as new, so that a process that is started again, a second one beside it or one
-    /// that slept does not throw back the job. For a person at a terminal, the time of the start.
+    /// Orders the starts of a job. `start_from` is honoured only if the log knows no start as new,
+    /// so that a process that is started again, or a second one beside it, does not throw back the
+    /// job; and where the log knows a newer one, this one ends as fenced before it writes anything.
+    /// 0 for a tool that competes with no start: it goes on from the latest and fences whoever
+    /// runs.
     pub start_generation: u64,
     /// Names this process in fences, for people.
     pub writer: String,

@@ -18,6 +18,17 @@ pub enum AppendOutcome {
     },
 }
 
+/// What a job that is asked to stop takes first. The greatest that is asked for counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum StopMode {
+    /// A checkpoint like those taken by themselves.
+    Checkpoint,
+    /// A savepoint.
+    Savepoint,
+    /// Nothing: it stops at once.
+    Immediate,
+}
+
 /// What a user or the process's signals ask for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Command {
@@ -25,13 +36,16 @@ pub enum Command {
     Savepoint {
         /// Chosen by the driver.
         request: u64,
+        /// The name that it is to have; the retained savepoint of that name is the answer if there
+        /// is one.
+        name: Option<String>,
     },
-    /// Stop; with a savepoint first, unless `is_immediate`.
+    /// Stop.
     Stop {
         /// Chosen by the driver.
         request: u64,
-        /// Stop at once, without a savepoint.
-        is_immediate: bool,
+        /// What is taken first.
+        mode: StopMode,
     },
     /// Change the parallelism: checkpoint, then a new attempt from it.
     Rescale {

@@ -12,7 +12,9 @@
 //! - An unknown outcome is never taken for success or failure: the number is read again, and the
 //!   very
 //!   same entry put again, until the store answers. A put that was given up could still be applied.
-//! - Rule 1: a created entry counts only when a listing begun after the create shows no higher one.
+//! - Rule 1: a created entry counts only when a listing begun after the create shows no higher one,
+//!   and still the one that it follows: the highest is never freed, except by who removes the log
+//!   as a whole, and leaves a number behind that a running attempt could take for free.
 
 use super::log_retry::LogRetry;
 use super::outbox::Outbox;
@@ -33,6 +35,8 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct LogAppend {
     entry: Entry,
+    /// The highest entry that the writer knew; `None` in an empty log.
+    previous: Option<LogNumber>,
     step: Step,
     request: u64,
     retry: LogRetry,
@@ -47,17 +51,19 @@ pub(super) enum AppendProgress {
     Unavailable { reason: String, failure_count: u32 },
     /// The entry counts. `numbers` is the listing that showed it.
     Counted { numbers: Vec<LogNumber> },
-    /// Another writer's entry stands at this number, or above the own.
+    /// Another writer's entry stands at this number, or above the own; or the log that the own
+    /// entry follows is gone, and its number is the own.
     Lost { by: LogNumber },
     /// The store could not be asked for too long; whether the entry exists is open.
     GaveUp { reason: String },
 }
 
 impl LogAppend {
-    pub(super) fn begin(entry: Entry, out: &mut Outbox) -> Self {
+    pub(super) fn begin(entry: Entry, previous: Option<LogNumber>, out: &mut Outbox) -> Self {
         let request = out.append(&entry);
         Self {
             entry,
+            previous,
             step: Step::Appending,
             request,
             retry: LogRetry::default(),
@@ -175,6 +181,9 @@ impl LogAppend {
         match numbers {
             Ok(numbers) => match numbers.last() {
                 Some(highest) if *highest > own => AppendProgress::Lost { by: *highest },
+                Some(_) if self.previous.is_some_and(|it| !numbers.contains(&it)) => {
+                    AppendProgress::Lost { by: own }
+                }
                 Some(highest) if *highest == own => AppendProgress::Counted { numbers },
                 // The own entry was seen there and nothing above it: somebody deletes by hand, or
                 // the store's listings are not consistent. Neither may count.

@@ -5,7 +5,10 @@ use std::collections::BTreeSet;
 use super::outbox::Outbox;
 use super::running::{Running, Stage, Writing};
 use super::{Coordinator, Phase};
-use crate::{Action, Attempt, CheckpointId, JobOutcome, JobState, SubtaskId, ToWorker, WorkerId};
+use crate::{
+    Action, Attempt, CheckpointId, FailureCategory, JobOutcome, JobState, SubtaskId, ToWorker,
+    WorkerId,
+};
 
 /// How long a worker may take to drop its tasks before it is counted as lost.
 const CANCEL_TIMEOUT_MS: i64 = 60_000;
@@ -13,7 +16,11 @@ const CANCEL_TIMEOUT_MS: i64 = 60_000;
 /// What follows a cancellation.
 #[derive(Debug)]
 enum Next {
-    BackOff { wait_ms: i64, reason: String },
+    BackOff {
+        wait_ms: i64,
+        reason: String,
+        category: FailureCategory,
+    },
     Reopen,
 }
 
@@ -93,7 +100,8 @@ impl Coordinator {
         match &mut self.phase {
             Phase::Running(running) if running.workers.contains(&worker) => {
                 running.workers.remove(&worker);
-                self.fail_attempt(format!("worker {worker} was lost: {reason}"), false);
+                let reason = format!("worker {worker} was lost: {reason}");
+                self.fail_attempt(reason, FailureCategory::ProgramFailed, false);
             }
             Phase::Cancelling(cancelling) => {
                 cancelling.workers.remove(&worker);
@@ -104,25 +112,39 @@ impl Coordinator {
     }
 
     /// Ends the attempt for a failure: a new one follows, unless trying again cannot help.
-    pub(super) fn fail_attempt(&mut self, reason: String, is_permanent: bool) {
+    pub(super) fn fail_attempt(
+        &mut self,
+        reason: String,
+        category: FailureCategory,
+        is_permanent: bool,
+    ) {
         let now_ms = self.now_ms;
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
         running.settle(&reason, &mut self.out);
-        if is_permanent {
-            return self.finish(JobOutcome::Failed { reason });
+        // A file that is damaged or gone stays so until somebody acts.
+        if is_permanent || category == FailureCategory::CheckpointUnreadable {
+            return self.finish(JobOutcome::Failed { category, reason });
         }
         let ran_ms = match running.stage {
             Stage::Running { since_ms } => Some(now_ms - since_ms),
             Stage::WaitingForSlots | Stage::Restoring { .. } | Stage::Committing { .. } => None,
         };
         match self.budget.take(&self.config.restart, ran_ms) {
-            Some(wait_ms) => self.begin_cancelling(Next::BackOff { wait_ms, reason }),
+            Some(wait_ms) => self.begin_cancelling(Next::BackOff {
+                wait_ms,
+                reason,
+                category,
+            }),
             None => {
                 let count = self.budget.restart_count();
                 let reason = format!("after {count} restarts it failed again: {reason}");
-                self.finish(JobOutcome::Failed { reason });
+                let category = match category {
+                    FailureCategory::ProgramFailed => FailureCategory::RestartsExhausted,
+                    category => category,
+                };
+                self.finish(JobOutcome::Failed { category, reason });
             }
         }
     }
@@ -168,11 +190,16 @@ impl Coordinator {
         }
         match &cancelling.next {
             Next::Reopen => self.begin_reading(),
-            Next::BackOff { wait_ms, reason } => {
+            Next::BackOff {
+                wait_ms,
+                reason,
+                category,
+            } => {
                 let until_ms = self.now_ms.saturating_add(*wait_ms);
                 let state = JobState::BackingOff {
                     until_ms,
                     reason: reason.clone(),
+                    category: *category,
                     restart_count: self.budget.restart_count(),
                 };
                 self.phase = Phase::BackingOff(BackingOff { until_ms });
@@ -197,7 +224,8 @@ impl Coordinator {
                 "no worker dropped its tasks within {seconds} s, so none can take new ones; end \
                  the process and start the job again"
             );
-            return self.finish(JobOutcome::Failed { reason });
+            let category = FailureCategory::TasksHung;
+            return self.finish(JobOutcome::Failed { category, reason });
         }
         self.end_cancelling();
     }

@@ -77,6 +77,15 @@ impl LogView {
         manifests.map(|manifest| manifest.checkpoint).max()
     }
 
+    /// The retained savepoint of this name.
+    pub(super) fn savepoint_named(&self, name: &str) -> Option<CheckpointId> {
+        let mut manifests = self.retained.iter().filter_map(Entry::manifest);
+        let is_it = |manifest: &&Manifest| {
+            manifest.kind == CheckpointKind::Savepoint && manifest.name.as_deref() == Some(name)
+        };
+        manifests.find(is_it).map(|manifest| manifest.checkpoint)
+    }
+
     /// What an attempt that starts now goes on from.
     pub(super) fn base_manifest(&self) -> Option<&Manifest> {
         match &self.base {

@@ -10,8 +10,8 @@ use super::restore::plan_restore;
 use super::retention::LogView;
 use super::{Coordinator, Phase};
 use crate::{
-    AppendOutcome, Attempt, CheckpointId, Deployment, Entry, JobOutcome, JobState, LogNumber,
-    Parallelism, SubtaskId, ToWorker, WorkerId,
+    AppendOutcome, Attempt, CheckpointId, Deployment, Entry, FailureCategory, JobOutcome, JobState,
+    LogNumber, Parallelism, SubtaskId, ToWorker, WorkerId,
 };
 
 /// How far the attempt is.
@@ -193,8 +193,9 @@ impl Coordinator {
                 self.report(state);
             }
             Err(error) => {
+                let category = FailureCategory::StateIncompatible;
                 let reason = error.to_string();
-                self.finish(JobOutcome::Failed { reason });
+                self.finish(JobOutcome::Failed { category, reason });
             }
         }
     }

@@ -8,8 +8,8 @@ use super::retention::LogView;
 use super::running::Running;
 use super::{Coordinator, Phase};
 use crate::{
-    Action, AppendOutcome, Base, CheckpointId, Entry, EntryBody, JobOutcome, JobPlan, JobState,
-    LogNumber, Manifest, OperatorKind, OperatorState, StartFrom,
+    Action, AppendOutcome, Base, CheckpointId, Entry, EntryBody, FailureCategory, JobOutcome,
+    JobPlan, JobState, LogNumber, Manifest, OperatorKind, OperatorState, StartFrom,
 };
 
 /// Log operations that may fail in a row before the process's first fence: a person who has just
@@ -119,7 +119,8 @@ impl Coordinator {
                  time: {reason}; make the store answer, or repair what is named, and start the \
                  job again"
             );
-            self.finish(JobOutcome::Failed { reason });
+            let category = FailureCategory::StorageUnavailable;
+            self.finish(JobOutcome::Failed { category, reason });
             return;
         }
         self.out.push(Action::LogUnavailable {
@@ -129,9 +130,14 @@ impl Coordinator {
     }
 
     fn begin_fencing(&mut self, content: LogContent) {
+        if let Some(by) = self.newer_start(&content) {
+            return self.finish(JobOutcome::Fenced { by });
+        }
         let base = match self.choose_base(&content) {
             Ok(base) => base,
-            Err(reason) => return self.finish(JobOutcome::Failed { reason }),
+            Err((category, reason)) => {
+                return self.finish(JobOutcome::Failed { category, reason });
+            }
         };
         let number = content
             .highest
@@ -143,26 +149,34 @@ impl Coordinator {
             writer: self.config.writer.clone(),
             base,
         };
-        let honoured = content
-            .highest
-            .as_ref()
-            .map_or(0, |entry| entry.start_generation);
-        let generation = if self.requested_start(&content).is_some() {
+        // Also where nothing was asked for: an older start must not come back after this one.
+        let generation = if planted!(ForgetGeneration) {
             self.config.start_generation
         } else {
-            honoured
+            known_generation(&content).max(self.config.start_generation)
         };
         let fence = self.out.new_entry(number, retained, generation, body);
         if planted!(SkipFence) {
             let log = LogView::of_fence(content, &fence, vec![number]);
             return self.fenced(log);
         }
-        let append = LogAppend::begin(fence, &mut self.out);
+        let previous = content.highest.as_ref().map(|highest| highest.number);
+        let append = LogAppend::begin(fence, previous, &mut self.out);
         self.phase = Phase::Fencing(Box::new(Fencing { append, content }));
     }
 
-    /// The request to start from elsewhere than the latest, unless the log has honoured it, or a
-    /// newer one, already.
+    /// The highest entry, if a newer start than this one has written it or carried it on.
+    fn newer_start(&self, content: &LogContent) -> Option<LogNumber> {
+        let own = self.config.start_generation;
+        let competes = own > 0 && !planted!(ComeBack);
+        let highest = content.highest.as_ref().filter(|_| competes);
+        highest
+            .filter(|highest| highest.start_generation > own)
+            .map(|highest| highest.number)
+    }
+
+    /// The request to start from elsewhere than the latest, unless the log knows this start, and
+    /// with it the request, already.
     fn requested_start(&self, content: &LogContent) -> Option<&StartFrom> {
         let honoured = content.highest.as_ref().map(|entry| entry.start_generation);
         let is_new = honoured < Some(self.config.start_generation)
@@ -172,7 +186,7 @@ impl Coordinator {
     }
 
     /// What the attempt goes on from, checked against the plan before anything is written.
-    fn choose_base(&self, content: &LogContent) -> Result<Base, String> {
+    fn choose_base(&self, content: &LogContent) -> Result<Base, (FailureCategory, String)> {
         let retained_as = |checkpoint: CheckpointId| {
             let mut entries = content.retained.iter();
             entries.find(|entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint))
@@ -185,7 +199,10 @@ impl Coordinator {
             }
             Some(StartFrom::Checkpoint(checkpoint)) => match retained_as(*checkpoint) {
                 Some(entry) => Base::Checkpoint(entry.number),
-                None => return Err(not_retained(*checkpoint, content)),
+                None => {
+                    let reason = not_retained(*checkpoint, content);
+                    return Err((FailureCategory::CheckpointMissing, reason));
+                }
             },
         };
         let manifest = match &base {
@@ -196,13 +213,18 @@ impl Coordinator {
                 let entry = entries.find(|entry| entry.number == *number);
                 let manifest = entry.and_then(Entry::manifest);
                 Some(manifest.ok_or_else(|| {
-                    format!("the log goes on from entry {number}, but no longer retains it")
+                    let reason =
+                        format!("the log goes on from entry {number}, but no longer retains it");
+                    (FailureCategory::CheckpointUnreadable, reason)
                 })?)
             }
         };
-        check_restore(&self.plan, manifest, self.parallelism).map_err(|error| match manifest {
-            Some(manifest) => format!("checkpoint {}: {error}", manifest.checkpoint),
-            None => error.to_string(),
+        check_restore(&self.plan, manifest, self.parallelism).map_err(|error| {
+            let reason = match manifest {
+                Some(manifest) => format!("checkpoint {}: {error}", manifest.checkpoint),
+                None => error.to_string(),
+            };
+            (FailureCategory::StateIncompatible, reason)
         })?;
         Ok(base)
     }
@@ -250,6 +272,12 @@ impl Coordinator {
         self.phase = Phase::Running(Box::new(Running::new(log)));
         self.collection.is_due = true;
     }
+}
+
+/// The newest start that the log knows of; 0 if of none.
+fn known_generation(content: &LogContent) -> u64 {
+    let highest = content.highest.as_ref();
+    highest.map_or(0, |entry| entry.start_generation)
 }
 
 /// Another job's checkpoint as far as it may be used: what that job pre-committed is its own to

@@ -1,5 +1,6 @@
 //! Scripts against one coordinator.
 
+mod administration;
 mod attempts;
 mod checkpoints;
 mod commands;

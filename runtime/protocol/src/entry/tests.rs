@@ -77,6 +77,19 @@ fn a_start_generation_is_written_only_where_there_is_one() {
 }
 
 #[test]
+fn a_savepoints_name_is_written_only_where_there_is_one() {
+    let mut entry = golden();
+    let EntryBody::Checkpoint(manifest) = &mut entry.body else {
+        panic!("the golden entry is a checkpoint");
+    };
+    assert_eq!(manifest.name, None);
+    manifest.name = Some("before-upgrade".to_owned());
+    let bytes = entry.to_bytes();
+    assert!(String::from_utf8_lossy(&bytes).contains("\"name\":\"before-upgrade\""));
+    assert_eq!(Entry::parse(&bytes, number(42)).unwrap(), entry);
+}
+
+#[test]
 fn a_newer_format_is_refused_by_name() {
     let mut json = golden_json();
     json["format"] = 2.into();

@@ -90,6 +90,7 @@ impl World {
         Manifest {
             checkpoint: CheckpointId::new(7).unwrap(),
             kind: CheckpointKind::Savepoint,
+            name: None,
             attempt: Attempt::of_fence(LogNumber::FIRST),
             triggered_ms: 0,
             completed_ms: 0,

@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::input::Input;
 use super::store::{Store, TransactionName, positions_of, transaction_of};
+use super::user::{OLD_START, START};
 use crate::{
-    Attempt, Base, CheckpointId, CheckpointKind, Entry, JobPlan, KeyGroup, LogNumber, Manifest,
-    OperatorKind, Parallelism, WorkerId, plan_restore, subtask_of,
+    Attempt, Base, CheckpointId, CheckpointKind, Entry, EntryBody, JobPlan, KeyGroup, LogNumber,
+    Manifest, OperatorKind, Parallelism, WorkerId, plan_restore, subtask_of,
 };
 
 /// Identifies the highest entry.
@@ -34,6 +35,8 @@ impl Highest {
 #[derive(Debug, Default)]
 pub(super) struct Oracle {
     greatest: Option<LogNumber>,
+    /// The newest start that the highest entry ever told of.
+    generation: u64,
     /// Checkpoints that a coordinator reported as complete, with their entries' nonces.
     reported: BTreeMap<LogNumber, (u64, CheckpointId, CheckpointKind)>,
     /// Checkpoints that somebody asked to release.
@@ -91,6 +94,7 @@ impl Oracle {
         let Some(entry) = store.highest() else {
             return Ok(());
         };
+        self.check_start(entry)?;
         match entry.manifest() {
             None => self.fence_count += 1,
             Some(manifest) => {
@@ -102,6 +106,25 @@ impl Oracle {
                 check_output(store, input, manifest)?;
             }
         }
+        Ok(())
+    }
+
+    /// An older start never takes over from a newer one, and the log never forgets that.
+    fn check_start(&mut self, entry: &Entry) -> Result<(), String> {
+        let (number, generation) = (entry.number, entry.start_generation);
+        if generation < self.generation {
+            let known = self.generation;
+            return Err(format!(
+                "entry {number} is of start {generation}, not of {known}"
+            ));
+        }
+        if let EntryBody::Fence { writer, .. } = &entry.body
+            && self.generation == START
+            && writer.ends_with(&format!("of start {OLD_START}"))
+        {
+            return Err(format!("{writer} takes over by entry {number}"));
+        }
+        self.generation = generation;
         Ok(())
     }
 

@@ -41,8 +41,8 @@ pub(super) const MAX_PARALLELISM_USED: i64 = 4;
 
 impl World {
     /// A process that runs the job.
-    pub(super) fn start_process(&mut self) {
-        let id = self.add_process();
+    pub(super) fn start_process(&mut self, generation: u64) {
+        let id = self.add_process(generation);
         for _ in 0..self.random.between(1, 2) {
             let wait_ms = self.moment();
             self.after(wait_ms, Happening::Join { process: id });
@@ -50,7 +50,7 @@ impl World {
     }
 
     /// A process that has no workers yet.
-    pub(super) fn add_process(&mut self) -> u32 {
+    pub(super) fn add_process(&mut self, generation: u64) -> u32 {
         let id = self.next_process;
         self.next_process += 1;
         let parallelism = self.random.between(1, MAX_PARALLELISM_USED) as u32;
@@ -68,8 +68,8 @@ impl World {
                 reset_after_ms: scale * 20,
             },
             start_from: self.start_from.clone(),
-            start_generation: 1,
-            writer: format!("process {id}"),
+            start_generation: generation,
+            writer: format!("process {id} of start {generation}"),
             nonce_seed: self.random.next(),
         };
         let process = Process {
@@ -318,7 +318,7 @@ impl World {
                 savepoint: Some(savepoint),
             } => self.oracle.check_stop(&self.store, *savepoint),
             JobOutcome::Stopped { savepoint: None } | JobOutcome::Fenced { .. } => Ok(()),
-            JobOutcome::Failed { reason } => {
+            JobOutcome::Failed { reason, .. } => {
                 // A process may give up a log that is slow or moves on all the time; that the job
                 // itself does not is what the bound on the whole run shows.
                 let is_expected = reason.contains("could not be asked")

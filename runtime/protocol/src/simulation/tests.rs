@@ -98,6 +98,8 @@ fn a_seed_always_leads_to_the_same_run() {
 #[case::restore_newest_manifest_seen(Bug::RestoreNewestManifestSeen)]
 #[case::forget_base(Bug::ForgetBase)]
 #[case::honour_start_again(Bug::HonourStartAgain)]
+#[case::forget_generation(Bug::ForgetGeneration)]
+#[case::come_back(Bug::ComeBack)]
 #[case::free_highest(Bug::FreeHighest)]
 #[case::free_named_entry(Bug::FreeNamedEntry)]
 #[case::collect_referenced_file(Bug::CollectReferencedFile)]

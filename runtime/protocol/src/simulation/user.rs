@@ -2,10 +2,16 @@
 
 use super::process::MAX_PARALLELISM_USED;
 use super::world::{Happening, World};
-use crate::{Command, Event, Parallelism};
+use crate::{Command, Event, Parallelism, StopMode};
 
 /// Processes at once, tools not counted.
 const MAX_PROCESSES: usize = 3;
+/// The start generation of a process that belongs to an older revision of the job.
+pub(super) const OLD_START: u64 = 1;
+/// The start generation of all other processes.
+pub(super) const START: u64 = 2;
+/// What a tool has for one.
+const NO_START: u64 = 0;
 
 impl World {
     /// Replaces dead processes, and starts a rival beside a living one now and then.
@@ -15,7 +21,10 @@ impl World {
         }
         let living = self.processes.len();
         if living == 0 || (living < MAX_PROCESSES && self.random.chance(self.faults.rival)) {
-            self.start_process();
+            // An older revision may come back any time, but must get nowhere.
+            let is_known = self.store.highest().map(|entry| entry.start_generation) == Some(START);
+            let is_old = is_known && living > 0 && self.random.below(4) == 0;
+            self.start_process(if is_old { OLD_START } else { START });
         }
         if self.random.chance(self.faults.tool) {
             self.start_tool();
@@ -26,11 +35,11 @@ impl World {
 
     /// A process without workers, that releases a checkpoint and stops.
     fn start_tool(&mut self) {
-        let id = self.add_process();
+        let id = self.add_process(NO_START);
         let release = self.release_command();
         let stop = Command::Stop {
             request: self.next_request(),
-            is_immediate: true,
+            mode: StopMode::Immediate,
         };
         let mut wait_ms = 0;
         for command in release.into_iter().chain([stop]) {
@@ -72,7 +81,10 @@ impl World {
         let request = self.next_request();
         let parallelism = self.random.between(1, MAX_PARALLELISM_USED) as u32;
         let command = match self.random.below(12) {
-            0..3 => Some(Command::Savepoint { request }),
+            0..3 => Some(Command::Savepoint {
+                request,
+                name: (parallelism < 3).then(|| format!("named-{}", self.random.below(3))),
+            }),
             3..6 => Some(Command::Rescale {
                 request,
                 parallelism: Parallelism::new(parallelism).unwrap(),
@@ -84,7 +96,11 @@ impl World {
             }),
             _ => Some(Command::Stop {
                 request,
-                is_immediate: self.random.below(3) == 0,
+                mode: match self.random.below(3) {
+                    0 => StopMode::Immediate,
+                    1 => StopMode::Savepoint,
+                    _ => StopMode::Checkpoint,
+                },
             }),
         };
         if let (Some(process), Some(command)) = (process, command) {

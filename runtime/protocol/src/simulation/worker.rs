@@ -185,6 +185,7 @@ impl World {
             operator: None,
             message,
             is_permanent: false,
+            category: crate::FailureCategory::ProgramFailed,
         };
         self.say(id, worker, message);
     }

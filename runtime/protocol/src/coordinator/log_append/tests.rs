@@ -21,7 +21,7 @@ impl Script {
             base: Base::Empty,
         };
         let entry = out.new_entry(number(5), Vec::new(), 0, body);
-        let append = LogAppend::begin(entry, &mut out);
+        let append = LogAppend::begin(entry, Some(number(4)), &mut out);
         Self {
             append,
             out,
@@ -99,8 +99,8 @@ fn a_created_entry_counts_only_after_a_listing_shows_nothing_higher() {
         script.appended(AppendOutcome::Created),
         AppendProgress::Waiting
     );
-    let numbers = vec![number(3), number(5)];
-    assert_eq!(script.listed(&[3, 5]), AppendProgress::Counted { numbers });
+    let numbers = vec![number(4), number(5)];
+    assert_eq!(script.listed(&[4, 5]), AppendProgress::Counted { numbers });
 }
 
 #[test]
@@ -108,7 +108,7 @@ fn a_created_entry_below_another_has_lost() {
     let mut script = Script::begin();
     script.appended(AppendOutcome::Created);
     assert_eq!(
-        script.listed(&[3, 5, 9]),
+        script.listed(&[4, 5, 9]),
         AppendProgress::Lost { by: number(9) }
     );
 }
@@ -127,7 +127,7 @@ fn an_unknown_outcome_is_read_again_and_the_own_entry_is_known_by_its_nonce() {
     let own = script.own();
     assert_eq!(script.read(Ok(Some(own))), AppendProgress::Waiting);
     assert!(matches!(
-        script.listed(&[5]),
+        script.listed(&[4, 5]),
         AppendProgress::Counted { .. }
     ));
 }
@@ -160,7 +160,7 @@ fn an_unknown_outcome_with_nothing_there_puts_the_same_entry_again() {
     let own = script.own();
     script.read(Ok(Some(own)));
     assert!(matches!(
-        script.listed(&[5]),
+        script.listed(&[4, 5]),
         AppendProgress::Counted { .. }
     ));
 }
@@ -189,7 +189,7 @@ fn a_store_that_is_down_is_asked_at_growing_intervals_up_to_a_bound() {
 fn a_listing_that_lacks_the_created_entry_does_not_count() {
     let mut script = Script::begin();
     script.appended(AppendOutcome::Created);
-    let AppendProgress::Unavailable { reason, .. } = script.listed(&[3]) else {
+    let AppendProgress::Unavailable { reason, .. } = script.listed(&[4]) else {
         panic!("the entry counted");
     };
     assert!(reason.contains("lacks entry 5"), "{reason}");
@@ -204,4 +204,11 @@ fn an_answer_to_an_earlier_request_is_ignored() {
     let own = script.own();
     let progress = script.append.on_read(0, 1, Ok(Some(own)), &mut script.out);
     assert_eq!(progress, AppendProgress::Waiting);
+}
+
+#[test]
+fn an_entry_that_follows_nothing_any_more_does_not_count() {
+    let mut script = Script::begin();
+    script.appended(AppendOutcome::Created);
+    assert_eq!(script.listed(&[5]), AppendProgress::Lost { by: number(5) });
 }

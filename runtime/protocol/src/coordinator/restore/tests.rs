@@ -107,6 +107,7 @@ fn manifest(plan: &JobPlan, count: u32) -> Manifest {
         .filter(|operator| operator.kind != OperatorKind::Stateless);
     Manifest {
         checkpoint: CheckpointId::FIRST,
+        name: None,
         kind: CheckpointKind::Checkpoint,
         attempt: Attempt::of_fence(crate::LogNumber::FIRST),
         triggered_ms: 0,

@@ -50,6 +50,7 @@ fn a_failed_subtask_restarts_the_job_from_the_latest_checkpoint_after_a_wait() {
     let JobState::BackingOff {
         reason,
         until_ms,
+        category,
         restart_count,
     } = script.state()
     else {
@@ -57,6 +58,7 @@ fn a_failed_subtask_restarts_the_job_from_the_latest_checkpoint_after_a_wait() {
     };
     assert_eq!(reason, "operator `result` (subtask 1/0): disk on fire");
     assert_eq!((until_ms, restart_count), (script.now_ms + 100, 1));
+    assert_eq!(category, FailureCategory::ProgramFailed);
     script.pass(until_ms);
     assert_eq!(script.deployment().restored, Some(checkpoint));
     assert_eq!(script.attempt().get(), 3);
@@ -85,9 +87,11 @@ fn the_restart_budget_ends_a_job_that_cannot_live_with_the_reason() {
         script.runs(1);
     }
     script.fail(false);
-    let JobOutcome::Failed { reason } = script.outcome() else {
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
         panic!("{:?}", script.outcome());
     };
+    assert_eq!(category, FailureCategory::RestartsExhausted);
+    assert!(!category.may_heal());
     assert!(
         reason.contains("3 restarts") && reason.contains("disk on fire"),
         "{reason}"
@@ -99,7 +103,8 @@ fn a_permanent_failure_ends_the_job_at_once() {
     let mut script = Script::running();
     script.fail(true);
     let reason = "operator `result` (subtask 1/0): disk on fire".to_owned();
-    assert_eq!(script.outcome(), JobOutcome::Failed { reason });
+    let category = FailureCategory::ProgramFailed;
+    assert_eq!(script.outcome(), JobOutcome::Failed { category, reason });
 }
 
 #[test]
@@ -133,17 +138,17 @@ fn a_start_from_empty_is_remembered_by_the_fence() {
     script.checkpoint();
     let config_empty = CoordinatorConfig {
         start_from: StartFrom::Empty,
-        ..config()
+        ..generation(2)
     };
     let mut script = Script::started(config_empty, script.log);
     assert_eq!(script.deployment().restored, None);
     assert_eq!(script.newest().retained, [number(2)]);
     // It dies before its first checkpoint; who starts from the latest starts from nothing, too.
-    script = Script::started(config(), script.log);
+    script = Script::started(generation(2), script.log);
     assert_eq!(script.deployment().restored, None);
     script.runs(1);
     script.checkpoint();
-    script = Script::started(config(), script.log);
+    script = Script::started(generation(2), script.log);
     assert_eq!(script.deployment().restored, Some(checkpoint_id(2)));
 }
 
@@ -160,13 +165,107 @@ fn a_request_to_start_from_elsewhere_is_honoured_once() {
     assert_eq!(script.deployment().restored, None);
     script.runs(1);
     let own = script.checkpoint();
-    // The same request again, of a process that was started anew, and an older one that slept.
-    for generation in [5, 4] {
-        script = Script::started(empty(generation), script.log);
-        assert_eq!(script.deployment().restored, Some(own));
-    }
+    // The same request again, of a process that was started anew.
+    script = Script::started(empty(5), script.log);
+    assert_eq!(script.deployment().restored, Some(own));
     let script = Script::started(empty(6), script.log);
     assert_eq!(script.deployment().restored, None);
+}
+
+fn generation(start_generation: u64) -> CoordinatorConfig {
+    CoordinatorConfig {
+        start_generation,
+        ..config()
+    }
+}
+
+#[test]
+fn every_start_leaves_its_generation_also_one_from_the_latest() {
+    let mut script = Script::started(generation(5), BTreeMap::new());
+    assert_eq!(script.newest().start_generation, 5);
+    script.runs(1);
+    let own = script.checkpoint();
+    assert_eq!(script.newest().start_generation, 5, "carried on");
+    let script = Script::started(generation(7), script.log);
+    assert_eq!(script.newest().start_generation, 7);
+    // An earlier start that had asked for nothing, had it come now, is not thrown back either.
+    let named = CoordinatorConfig {
+        start_from: StartFrom::Empty,
+        ..generation(7)
+    };
+    let script = Script::started(named, script.log);
+    assert_eq!(script.deployment().restored, Some(own));
+}
+
+#[test]
+fn an_older_start_is_fenced_before_it_writes_anything() {
+    let mut script = Script::started(generation(7), BTreeMap::new());
+    script.runs(1);
+    script.checkpoint();
+    let before = script.log.clone();
+    for start_from in [StartFrom::Latest, StartFrom::Empty] {
+        let older = CoordinatorConfig {
+            start_from,
+            ..generation(6)
+        };
+        let script = Script::started(older, before.clone());
+        assert_eq!(script.outcome(), JobOutcome::Fenced { by: number(2) });
+        assert_eq!(script.log, before);
+    }
+}
+
+#[test]
+fn an_older_start_that_lost_the_race_to_a_newer_one_does_not_come_back() {
+    let mut script = Script::new(generation(6), BTreeMap::new());
+    let rival = CoordinatorConfig {
+        nonce_seed: 2,
+        ..generation(7)
+    };
+    script.rival = Some(Script::started(rival, BTreeMap::new()).log);
+    script.event(Event::Start);
+    script.pass(1_000);
+    assert_eq!(script.outcome(), JobOutcome::Fenced { by: number(1) });
+}
+
+#[test]
+fn a_running_job_that_a_newer_start_has_fenced_does_not_come_back_by_a_restart() {
+    let mut script = Script::started(generation(6), BTreeMap::new());
+    script.runs(1);
+    script.fail(false);
+    let attempt = script.attempt();
+    script.says(1, FromWorker::Cancelled { attempt });
+    script.log = Script::started(generation(7), script.log).log;
+    script.pass(script.now_ms + 1_000);
+    assert_eq!(script.outcome(), JobOutcome::Fenced { by: number(2) });
+}
+
+#[test]
+fn a_tool_without_a_generation_competes_with_no_start() {
+    let script = Script::started(generation(7), BTreeMap::new());
+    let script = Script::started(generation(0), script.log);
+    assert_eq!(script.newest().number, number(2));
+    assert_eq!(script.newest().start_generation, 7);
+}
+
+#[test]
+fn a_checkpoint_that_cannot_be_read_ends_the_job_at_once_and_may_heal() {
+    let mut script = Script::running();
+    let attempt = script.attempt();
+    script.says(
+        1,
+        FromWorker::Failed {
+            attempt,
+            subtask: None,
+            operator: None,
+            message: "damaged".to_owned(),
+            is_permanent: false,
+            category: FailureCategory::CheckpointUnreadable,
+        },
+    );
+    let JobOutcome::Failed { category, .. } = script.outcome() else {
+        panic!("{:?}", script.outcome());
+    };
+    assert!(category.may_heal());
 }
 
 #[test]
@@ -226,13 +325,14 @@ fn a_start_from_a_checkpoint_that_is_not_retained_says_what_is() {
     let script = Script::started(
         CoordinatorConfig {
             start_from,
-            ..config()
+            ..generation(2)
         },
         script.log,
     );
-    let JobOutcome::Failed { reason } = script.outcome() else {
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
         panic!("{:?}", script.outcome());
     };
+    assert_eq!(category, FailureCategory::CheckpointMissing);
     assert!(reason.contains("checkpoint 1 is not retained"), "{reason}");
     assert!(reason.contains("2, 3"), "{reason}");
 }
@@ -273,9 +373,10 @@ fn a_worker_that_does_not_drop_its_tasks_ends_the_wait() {
     let mut script = Script::running();
     script.fail(false);
     script.pass(script.now_ms + 120_000);
-    let JobOutcome::Failed { reason } = script.outcome() else {
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
         panic!("{:?}", script.outcome());
     };
+    assert_eq!(category, FailureCategory::TasksHung);
     assert!(reason.contains("within 60 s"), "{reason}");
 }
 
@@ -296,6 +397,7 @@ fn messages_of_an_old_attempt_change_nothing() {
             operator: None,
             message: "late".to_owned(),
             is_permanent: true,
+            category: FailureCategory::ProgramFailed,
         },
     );
     assert_eq!(script.taken(), []);
@@ -308,17 +410,17 @@ fn a_start_from_an_older_checkpoint_goes_on_from_it_and_then_from_its_own() {
     let newer = script.checkpoint();
     let config_older = CoordinatorConfig {
         start_from: StartFrom::Checkpoint(older),
-        ..config()
+        ..generation(2)
     };
     let script = Script::started(config_older, script.log);
     assert_eq!(script.deployment().restored, Some(older));
     // A restart before the first own checkpoint starts from the same one.
-    let mut script = Script::started(config(), script.log);
+    let mut script = Script::started(generation(2), script.log);
     assert_eq!(script.deployment().restored, Some(older));
     script.runs(1);
     let own = script.checkpoint();
     assert!(own > newer);
-    let script = Script::started(config(), script.log);
+    let script = Script::started(generation(2), script.log);
     assert_eq!(script.deployment().restored, Some(own));
 }
 
@@ -330,9 +432,10 @@ fn a_plan_that_does_not_fit_ends_the_job_before_anything_is_written() {
     let mut other = plan();
     other.chains[1].operators[0].id = OperatorId::new("output").unwrap();
     let script = Script::started_with(config(), other, script.log);
-    let JobOutcome::Failed { reason } = script.outcome() else {
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
         panic!("{:?}", script.outcome());
     };
+    assert_eq!(category, FailureCategory::StateIncompatible);
     assert!(
         reason.contains("checkpoint 1") && reason.contains("operator `result`"),
         "{reason}"

@@ -127,9 +127,10 @@ fn a_log_that_is_down_at_the_start_is_an_error_soon() {
     script.is_log_down = true;
     script.event(Event::Start);
     script.pass(200_000);
-    let JobOutcome::Failed { reason } = script.outcome() else {
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
         panic!("{:?}", script.outcome());
     };
+    assert_eq!(category, FailureCategory::StorageUnavailable);
     assert!(reason.contains("the store is down"), "{reason}");
 }
 

@@ -60,7 +60,7 @@ fn a_stop_takes_a_last_savepoint_and_waits_for_its_commit() {
     let mut script = Script::running();
     script.command(Command::Stop {
         request: 7,
-        is_immediate: false,
+        mode: StopMode::Savepoint,
     });
     let (savepoint, kind, is_last) = script.triggered();
     assert_eq!((kind, is_last), (CheckpointKind::Savepoint, true));
@@ -80,7 +80,7 @@ fn a_stop_whose_commit_was_lost_commits_by_restoring_and_stops_then() {
     let mut script = Script::running();
     script.command(Command::Stop {
         request: 7,
-        is_immediate: false,
+        mode: StopMode::Savepoint,
     });
     let (savepoint, ..) = script.triggered();
     script.acknowledge(savepoint);
@@ -102,7 +102,7 @@ fn an_immediate_stop_takes_no_savepoint() {
     let mut script = Script::running();
     script.command(Command::Stop {
         request: 7,
-        is_immediate: true,
+        mode: StopMode::Immediate,
     });
     assert_eq!(script.outcome(), JobOutcome::Stopped { savepoint: None });
 }
@@ -146,7 +146,10 @@ fn a_rescale_beyond_the_slots_is_refused_and_the_job_runs_on() {
 #[test]
 fn a_savepoint_stays_until_it_is_released() {
     let mut script = Script::running();
-    script.command(Command::Savepoint { request: 1 });
+    script.command(Command::Savepoint {
+        request: 1,
+        name: None,
+    });
     let (savepoint, kind, _) = script.triggered();
     assert_eq!(kind, CheckpointKind::Savepoint);
     script.acknowledge(savepoint);
@@ -205,7 +208,7 @@ fn a_checkpoint_is_released_while_no_worker_runs() {
     assert_eq!(tool.done(1), Ok(Some(first)));
     tool.command(Command::Stop {
         request: 2,
-        is_immediate: true,
+        mode: StopMode::Immediate,
     });
     assert_eq!(tool.outcome(), JobOutcome::Stopped { savepoint: None });
     let script = Script::started(config(), tool.log);
@@ -219,7 +222,7 @@ fn a_stop_whose_savepoint_fails_says_so_and_the_job_goes_on() {
     let checkpoint = script.checkpoint();
     script.command(Command::Stop {
         request: 3,
-        is_immediate: false,
+        mode: StopMode::Savepoint,
     });
     script.pass(script.now_ms + TIMEOUT_MS);
     let reason = script.done(3).unwrap_err();
@@ -235,7 +238,10 @@ fn a_stop_whose_savepoint_fails_says_so_and_the_job_goes_on() {
 fn too_many_waiting_commands_are_refused() {
     let mut script = Script::new(config(), BTreeMap::new());
     for request in 0..65 {
-        script.command(Command::Savepoint { request });
+        script.command(Command::Savepoint {
+            request,
+            name: None,
+        });
     }
     let reason = script.done(64).unwrap_err();
     assert!(reason.contains("64 savepoints wait"), "{reason}");
@@ -313,7 +319,7 @@ fn a_stop_during_a_rescale_still_takes_its_savepoint() {
     script.acknowledge(checkpoint);
     script.command(Command::Stop {
         request: 2,
-        is_immediate: false,
+        mode: StopMode::Savepoint,
     });
     let attempt = script.attempt();
     script.says(1, FromWorker::Cancelled { attempt });
@@ -334,8 +340,108 @@ fn a_stop_while_backing_off_needs_no_savepoint() {
     script.says(1, FromWorker::Cancelled { attempt });
     script.command(Command::Stop {
         request: 2,
-        is_immediate: false,
+        mode: StopMode::Savepoint,
     });
     assert_eq!(script.outcome(), JobOutcome::Stopped { savepoint: None });
     assert_eq!(script.done(2), Ok(None));
+}
+
+fn named(request: u64, name: &str) -> Command {
+    Command::Savepoint {
+        request,
+        name: Some(name.to_owned()),
+    }
+}
+
+#[test]
+fn a_stop_with_an_ordinary_checkpoint_leaves_no_savepoint() {
+    let mut script = Script::running();
+    script.command(Command::Stop {
+        request: 7,
+        mode: StopMode::Checkpoint,
+    });
+    let (checkpoint, kind, is_last) = script.triggered();
+    assert_eq!((kind, is_last), (CheckpointKind::Checkpoint, true));
+    // Who asks for a savepoint now must not be told that this is one.
+    script.command(Command::Stop {
+        request: 8,
+        mode: StopMode::Savepoint,
+    });
+    assert!(script.done(8).unwrap_err().contains("stopping already"));
+    script.acknowledge(checkpoint);
+    script.commit(checkpoint);
+    let savepoint = Some(checkpoint);
+    assert_eq!(script.outcome(), JobOutcome::Stopped { savepoint });
+    assert_eq!(script.done(7), Ok(savepoint));
+}
+
+#[test]
+fn the_stop_that_leaves_more_counts() {
+    let mut script = Script::running();
+    script.pass(INTERVAL_MS);
+    let (periodic, ..) = script.triggered();
+    for (request, mode) in [(1, StopMode::Savepoint), (2, StopMode::Checkpoint)] {
+        script.command(Command::Stop { request, mode });
+    }
+    script.acknowledge(periodic);
+    let (savepoint, kind, _) = script.triggered();
+    assert_eq!(kind, CheckpointKind::Savepoint);
+    script.acknowledge(savepoint);
+    script.commit(savepoint);
+    assert_eq!(script.done(1), Ok(Some(savepoint)));
+}
+
+#[test]
+fn a_savepoint_of_a_name_is_taken_once() {
+    let mut script = Script::running();
+    script.command(named(1, "before-upgrade"));
+    script.command(named(2, "before-upgrade"));
+    let (first, ..) = script.triggered();
+    script.acknowledge(first);
+    let name = Some("before-upgrade".to_owned());
+    assert_eq!(script.newest().manifest().unwrap().name, name);
+    assert_eq!(
+        (script.done(1), script.done(2)),
+        (Ok(Some(first)), Ok(Some(first)))
+    );
+    script.checkpoint();
+    script.command(named(3, "before-upgrade"));
+    assert_eq!(script.done(3), Ok(Some(first)));
+    // Also of a process that has never taken it.
+    let mut script = Script::started(config(), script.log);
+    script.command(named(4, "before-upgrade"));
+    assert_eq!(script.done(4), Ok(Some(first)));
+    script.runs(1);
+    script.checkpoint();
+    // Once it is released, the name is free.
+    script.command(Command::Release {
+        request: 5,
+        checkpoint: first,
+    });
+    assert_eq!(script.done(5), Ok(Some(first)));
+    script.command(named(6, "before-upgrade"));
+    let (second, ..) = script.triggered();
+    script.acknowledge(second);
+    assert!(script.done(6) == Ok(Some(second)) && second > first);
+}
+
+#[test]
+fn savepoints_of_different_names_are_different_ones() {
+    let mut script = Script::running();
+    script.pass(INTERVAL_MS);
+    let (periodic, ..) = script.triggered();
+    script.command(named(1, "a"));
+    script.command(named(2, "b"));
+    script.command(Command::Savepoint {
+        request: 3,
+        name: None,
+    });
+    script.acknowledge(periodic);
+    let (a, ..) = script.triggered();
+    script.acknowledge(a);
+    assert_eq!((script.done(1), script.done(3)), (Ok(Some(a)), Ok(Some(a))));
+    let (b, ..) = script.triggered();
+    script.acknowledge(b);
+    assert!(script.done(2) == Ok(Some(b)) && b > a);
+    assert_eq!(script.newest().retained.len(), 3);
 }

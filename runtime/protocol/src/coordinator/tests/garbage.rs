@@ -42,6 +42,7 @@ fn any_message() -> impl Strategy<Value = FromWorker> {
                 operator: None,
                 message: reason,
                 is_permanent: is_permanent && id == 1,
+                category: FailureCategory::ProgramFailed,
             },
             _ => FromWorker::Cancelled { attempt },
         }
@@ -50,7 +51,10 @@ fn any_message() -> impl Strategy<Value = FromWorker> {
 
 fn any_command() -> impl Strategy<Value = Command> {
     (0..12, any::<u64>(), 1..9_u64).prop_map(|(which, request, count)| match which {
-        0..4 => Command::Savepoint { request },
+        0..4 => Command::Savepoint {
+            request,
+            name: (count > 4).then(|| format!("named-{count}")),
+        },
         4..6 => Command::Rescale {
             request,
             parallelism: Parallelism::new(count as u32).unwrap(),
@@ -65,7 +69,11 @@ fn any_command() -> impl Strategy<Value = Command> {
         },
         _ => Command::Stop {
             request,
-            is_immediate: count > 4,
+            mode: match count {
+                0..4 => StopMode::Checkpoint,
+                4..7 => StopMode::Savepoint,
+                _ => StopMode::Immediate,
+            },
         },
     })
 }

@@ -362,6 +362,7 @@ impl Script {
                 operator: Some("result".to_owned()),
                 message: "disk on fire".to_owned(),
                 is_permanent,
+                category: FailureCategory::ProgramFailed,
             },
         );
     }
