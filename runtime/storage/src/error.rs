@@ -128,6 +128,11 @@ impl StorageError {
         }
     }
 
+    /// Whether the store itself says that its bucket does not exist, so that nothing in it can.
+    pub fn is_bucket_gone(&self) -> bool {
+        crate::object::is_bucket_gone(self)
+    }
+
     /// The message with all its causes, for a line of text.
     pub fn with_causes(&self) -> String {
         let mut text = self.to_string();

@@ -26,7 +26,7 @@ pub struct Garbage {
 
 impl Garbage {
     /// Whether a path in the job's folder is a state file that nothing needs.
-    fn includes(&self, path: &str, keep_files: &HashSet<&str>) -> bool {
+    fn includes(&self, path: &str, keep_files: &HashSet<String>) -> bool {
         // Files that do not look like ours are the user's.
         let Some(StatePath {
             attempt,
@@ -59,18 +59,16 @@ impl JobFolder {
             .delete(entries.collect(), &self.name(LOG_FOLDER))
             .await?;
 
-        let keep_files = garbage.keep_files.iter().map(String::as_str).collect();
+        let keep_files: HashSet<String> = garbage.keep_files.iter().cloned().collect();
         let state_folder = self.name(STATE_FOLDER);
-        let listed = self.store().list(&state_folder).await?;
         let prefix = self.name("");
-        let is_garbage = |name: &String| {
-            let path = name
-                .strip_prefix(&prefix)
-                .map(|path| path.trim_start_matches('/'));
-            path.is_some_and(|path| garbage.includes(path, &keep_files))
+        let settled = garbage.clone();
+        let is_garbage = move |name: &str| {
+            let path = name.strip_prefix(&prefix);
+            let path = path.map(|path| path.trim_start_matches('/'));
+            path.is_some_and(|path| settled.includes(path, &keep_files))
         };
-        let files = listed.into_iter().filter(is_garbage).collect();
-        deleted_count += self.store().delete(files, &state_folder).await?;
+        deleted_count += self.store().delete_where(&state_folder, is_garbage).await?;
         let settled = garbage.clone();
         let is_removable = move |attempt: &str, checkpoint: &str| {
             let path = format!("{STATE_FOLDER}/{attempt}/{checkpoint}/file");

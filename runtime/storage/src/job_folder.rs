@@ -19,6 +19,8 @@ use crate::{Result, StorageError, StorageUrl, Store};
 
 /// The folder of log entries.
 pub(crate) const LOG_FOLDER: &str = "log";
+/// How much of a job's name its id tells.
+const ID_NAME_LENGTH_MAX: usize = 40;
 /// The folder of state files.
 pub(crate) const STATE_FOLDER: &str = "state";
 
@@ -61,6 +63,23 @@ impl JobFolder {
             "" => self.store.url().clone(),
             prefix => self.store.url().join(prefix),
         }
+    }
+
+    /// A name that no other job's folder has and that stays while the folder does not move, fit
+    /// for a part of a path: the begin of the job's name, and a hash of where its folder is.
+    pub fn id(&self) -> String {
+        let place = match absolute(self.url()) {
+            // However its server was named: by the URL or by the options.
+            StorageUrl::S3(url) => {
+                let endpoint = self.store.sibling_options().endpoint.unwrap_or_default();
+                format!("{endpoint}/{}/{}", url.bucket, url.prefix)
+            }
+            local => local.to_string(),
+        };
+        let hash = xxhash_rust::xxh3::xxh3_64(place.as_bytes());
+        let name = self.prefix.rsplit('/').next().unwrap_or_default();
+        let name = name.get(..ID_NAME_LENGTH_MAX).unwrap_or(name);
+        format!("{name}-{hash:016x}")
     }
 
     /// The store that holds the folder.
@@ -248,4 +267,39 @@ fn check_name(what: &'static str, name: &str) -> Result<()> {
         problem: "it must be 1 to 253 lower-case letters, digits, dashes or dots, with a letter or \
                   digit at both ends",
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Credentials, StoreOptions};
+
+    async fn id(url: &str, endpoint: Option<&str>, namespace: &str, name: &str) -> String {
+        let options = StoreOptions {
+            endpoint: endpoint.map(str::to_owned),
+            region: Some("eu".into()),
+            credentials: Credentials::Environment,
+            ..StoreOptions::default()
+        };
+        let url = StorageUrl::parse(url).unwrap();
+        let store = Store::open(&url, options).await.unwrap();
+        JobFolder::new(store, namespace, name).unwrap().id()
+    }
+
+    #[tokio::test]
+    async fn a_job_s_id_stays_and_is_no_other_job_s() {
+        let own = id("s3://bucket/jobs", Some("http://a:1"), "default", "words").await;
+        assert!(own.starts_with("words-"), "{own}");
+        let url = "s3://bucket/jobs?endpoint=http://a:1";
+        assert_eq!(id(url, None, "default", "words").await, own);
+        let others = [
+            id("s3://bucket/jobs", Some("http://a:1"), "other", "words").await,
+            id("s3://bucket/jobs", Some("http://b:1"), "default", "words").await,
+            id("s3://bucket/jobs-2", Some("http://a:1"), "default", "words").await,
+            id("jobs", None, "default", "words").await,
+        ];
+        assert!(!others.contains(&own), "{others:?}");
+        let long = "w".repeat(200);
+        assert!(id("jobs", None, "default", &long).await.len() < 64);
+    }
 }

@@ -7,9 +7,10 @@
 //! ```text
 //! Store (local folder, S3) ── JobFolder ─┬─ log:   list_log, read_entry, append, latest
 //!                                        ├─ state: create_state_file, read_state_file
-//!                                        └─ care:  self_test, collect_garbage, verify
+//!                                        └─ care:  self_test, collect_garbage, verify, purge
 //! ```
 
+mod answer;
 mod error;
 mod garbage;
 mod job_folder;
@@ -17,10 +18,12 @@ mod local;
 mod location;
 mod log;
 mod object;
+mod purge;
 mod random;
 mod self_test;
 mod state_file;
 mod store;
+mod sweep;
 mod verify;
 
 pub use error::{Cause, Fault, Result, StorageError};
@@ -28,7 +31,8 @@ pub use garbage::Garbage;
 pub use job_folder::JobFolder;
 pub use location::{S3Url, StorageUrl};
 pub use log::Latest;
-pub use object::{AccessKeys, Credentials, install_crypto_provider};
+pub use object::{AccessKeys, Credentials, ObjectFolder, install_crypto_provider};
+pub use purge::Purged;
 pub use state_file::{
     Compression, DELETED_COLUMN, KEY_GROUP_COLUMN, StateFileReader, StateFileWriter, WriteOptions,
     key_group_column, state_schema,

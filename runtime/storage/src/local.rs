@@ -21,7 +21,7 @@ use crate::{Fault, Result, StorageError};
 /// What a temporary file's name ends with; no listing shows such names.
 const TEMPORARY_SUFFIX: &str = ".tmp";
 /// A temporary file this old was left by a process that died.
-const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
+pub(crate) const TEMPORARY_AGE: Duration = Duration::from_secs(3600);
 /// How often a folder is made that another process removes at the same moment.
 const CREATE_ATTEMPTS_MAX: usize = 16;
 
@@ -105,8 +105,23 @@ impl LocalStore {
     /// The names of all files below a folder, at any depth; empty where the folder is absent.
     pub(crate) fn list(&self, folder: &str) -> Result<Vec<String>> {
         let mut names = Vec::new();
+        self.visit(folder, &mut |_, _, found| {
+            names.extend(found);
+            Ok(true)
+        })?;
+        Ok(names)
+    }
+
+    /// Shows the names of the files directly in each folder, at any depth, folder by folder, as
+    /// long as `see` says so.
+    pub(crate) fn visit(
+        &self,
+        folder: &str,
+        see: &mut impl FnMut(&Self, &str, Vec<String>) -> Result<bool>,
+    ) -> Result<()> {
         let mut folders = vec![folder.to_owned()];
         while let Some(folder) = folders.pop() {
+            let mut names = Vec::new();
             for entry in self.entries(&folder)? {
                 let name = join(&folder, &entry.name);
                 if entry.is_folder {
@@ -115,8 +130,11 @@ impl LocalStore {
                     names.push(name);
                 }
             }
+            if !see(self, &folder, names)? {
+                return Ok(());
+            }
         }
-        Ok(names)
+        Ok(())
     }
 
     /// Deletes a name; `false` where it is gone already.
@@ -153,8 +171,8 @@ impl LocalStore {
         }
     }
 
-    /// Removes temporary files in a folder that dead processes have left.
-    pub(crate) fn remove_left_overs(&self, folder: &str) -> Result<()> {
+    /// Removes temporary files in a folder that are older than this.
+    pub(crate) fn remove_left_overs(&self, folder: &str, age_min: Duration) -> Result<()> {
         for entry in self.entries(folder)? {
             if !entry.name.ends_with(TEMPORARY_SUFFIX) || entry.is_folder {
                 continue;
@@ -163,7 +181,7 @@ impl LocalStore {
             let age = fs::metadata(&path)
                 .and_then(|metadata| metadata.modified())
                 .map(|modified| modified.elapsed().unwrap_or_default());
-            if age.is_ok_and(|age| age > TEMPORARY_AGE) {
+            if age.is_ok_and(|age| age >= age_min) {
                 // Another collector may be faster.
                 let _ = fs::remove_file(&path);
             }

@@ -6,11 +6,15 @@
 mod connect;
 mod credentials;
 mod fault;
+mod folder;
 mod store;
+mod sweep;
 mod upload;
 
 pub use credentials::{AccessKeys, Credentials};
+pub use folder::ObjectFolder;
 pub(crate) use store::ObjectStore;
+pub(crate) use sweep::is_bucket_gone;
 pub(crate) use upload::{PART_SIZE_BYTES, Upload};
 
 /// Installs the process's one cryptography provider, if none is installed yet. A binary calls this

@@ -12,7 +12,7 @@ use crate::store::{Backend, Creation};
 use crate::{JobFolder, Result, StorageError};
 
 /// The folder in a job's folder that the test uses.
-const FOLDER: &str = "self-test";
+pub(crate) const FOLDER: &str = "self-test";
 /// Puts of one name at once.
 const RACER_COUNT: usize = 8;
 /// How many names are raced for on a server, which may be lucky once.

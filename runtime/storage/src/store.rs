@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use tokio::task::JoinError;
 
-use crate::local::LocalStore;
+use crate::local::{LocalStore, TEMPORARY_AGE};
 use crate::object::{Credentials, ObjectStore};
 use crate::{Result, StorageError, StorageUrl};
 
@@ -86,6 +86,19 @@ impl Store {
     /// The options it was opened with.
     pub fn options(&self) -> &StoreOptions {
         &self.inner.options
+    }
+
+    /// The options by which another bucket or prefix of the same server is opened.
+    pub fn sibling_options(&self) -> StoreOptions {
+        let options = &self.inner.options;
+        match &self.inner.url {
+            StorageUrl::S3(url) => StoreOptions {
+                endpoint: url.endpoint.clone().or_else(|| options.endpoint.clone()),
+                region: url.region.clone().or_else(|| options.region.clone()),
+                ..options.clone()
+            },
+            StorageUrl::Local(_) => options.clone(),
+        }
     }
 
     pub(crate) fn backend(&self) -> &Backend {
@@ -178,7 +191,7 @@ impl Store {
                     for name in names {
                         deleted_count += u64::from(store.delete(&name)?);
                     }
-                    store.remove_left_overs(&folder)?;
+                    store.remove_left_overs(&folder, TEMPORARY_AGE)?;
                     store.sync(&folder)?;
                     Ok(deleted_count)
                 })

@@ -72,11 +72,20 @@ impl Answer {
         }
     }
 
+    /// Whether the server itself says that it has no such bucket.
+    pub(super) fn names_missing_bucket(&self) -> bool {
+        self.code == "NoSuchBucket"
+    }
+
     /// Whether the answer says that an object is absent, and nothing worse: a server that knows no
     /// such user, and a proxy that knows no such server, may answer 404 too.
     pub(super) fn is_absence(&self, kind: ErrorKind) -> bool {
-        let is_about_key = matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion");
-        kind == ErrorKind::NotFound && is_about_key
+        kind == ErrorKind::NotFound && self.names_missing_key()
+    }
+
+    /// Whether the server itself says that it has no such object.
+    pub(super) fn names_missing_key(&self) -> bool {
+        matches!(self.code.as_str(), "NoSuchKey" | "NoSuchVersion")
     }
 
     fn fault_without_code(&self, kind: ErrorKind) -> Fault {

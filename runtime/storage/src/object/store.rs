@@ -58,6 +58,14 @@ impl ObjectStore {
         })
     }
 
+    /// The same client with another patience.
+    pub(super) fn with_attempt_timeout(&self, attempt_timeout: Duration) -> Self {
+        Self {
+            attempt_timeout,
+            ..self.clone()
+        }
+    }
+
     /// A name's bucket, key and server, for people.
     pub(crate) fn location(&self, name: &str) -> String {
         let url = &self.target.url;
@@ -169,7 +177,13 @@ impl ObjectStore {
         };
         let names = &names;
         self.retried("delete", first, |operator| async move {
-            operator.delete_iter(names.iter().map(String::as_str)).await
+            let deleted = operator.delete_iter(names.iter().map(String::as_str)).await;
+            // Some servers say so where somebody else deletes at the same moment: asked again, they
+            // delete the others too.
+            deleted.map_err(|error| match Answer::of(&error).names_missing_key() {
+                true => error.set_temporary(),
+                false => error,
+            })
         })
         .await?;
         Ok(count)

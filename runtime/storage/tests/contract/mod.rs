@@ -86,6 +86,7 @@ pub fn checkpoint(at: u64, retained: &[u64], files: Vec<StateFile>) -> Entry {
         body: EntryBody::Checkpoint(Manifest {
             checkpoint: CheckpointId::new(at).unwrap(),
             kind: CheckpointKind::Checkpoint,
+            name: None,
             attempt: Attempt::new(1).unwrap(),
             triggered_ms: 1,
             completed_ms: 2,
