@@ -1,5 +1,8 @@
 //! What can go wrong in operators and user code.
 
+use tidegate_protocol::FailureCategory;
+use tidegate_storage::{Fault, StorageError};
+
 /// An error from user code or a connector, of any type.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -48,14 +51,58 @@ pub fn describe(error: &(dyn std::error::Error + 'static)) -> String {
 
 /// Whether an error, or one of its causes, is a [`PermanentError`].
 pub fn is_permanent(error: &(dyn std::error::Error + 'static)) -> bool {
+    find::<PermanentError>(error).is_some()
+}
+
+/// State that could not be restored, and what kind of failure that is.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot restore the state")]
+pub(crate) struct RestoreFailure {
+    category: FailureCategory,
+    #[source]
+    source: BoxError,
+}
+
+impl RestoreFailure {
+    /// Looks for the store's word on it; what none of the store's errors is, does not fit.
+    pub(crate) fn new(source: BoxError) -> Self {
+        let category = find(&*source).map_or(FailureCategory::StateIncompatible, of_storage);
+        Self { category, source }
+    }
+}
+
+const fn of_storage(error: &StorageError) -> FailureCategory {
+    match error {
+        StorageError::Failed { fault, .. } if !matches!(fault, Fault::NotFound) => {
+            FailureCategory::StorageUnavailable
+        }
+        _ => FailureCategory::CheckpointUnreadable,
+    }
+}
+
+/// What kind of failure an error is.
+pub(crate) fn category(error: &(dyn std::error::Error + 'static)) -> FailureCategory {
+    let restore: Option<&RestoreFailure> = find(error);
+    // A source's or sink's own store is as much outside of the program as the job's.
+    let of_connector = match find(error) {
+        Some(StorageError::Failed { .. }) => FailureCategory::StorageUnavailable,
+        _ => FailureCategory::ProgramFailed,
+    };
+    restore.map_or(of_connector, |failure| failure.category)
+}
+
+/// The error, or the first of its causes, of a type.
+fn find<'a, E: std::error::Error + 'static>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> Option<&'a E> {
     let mut next = Some(error);
     while let Some(error) = next {
-        if error.is::<PermanentError>() {
-            return true;
+        if let Some(found) = error.downcast_ref() {
+            return Some(found);
         }
         next = error.source();
     }
-    false
+    None
 }
 
 /// A panic as an error message, as far as it has one.
@@ -66,4 +113,22 @@ pub(crate) fn panic_message(panic: &(dyn std::any::Any + Send)) -> String {
         "panicked: {}",
         text.as_deref().unwrap_or("without a message")
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_connector_s_store_that_fails_is_no_fault_of_the_program() {
+        let error = StorageError::Failed {
+            action: "write",
+            location: "s3://results/out".into(),
+            fault: Fault::Forbidden,
+            source: "no".into(),
+        };
+        assert_eq!(category(&error), FailureCategory::StorageUnavailable);
+        let error = PermanentError::new("a wrong setting");
+        assert_eq!(category(&error), FailureCategory::ProgramFailed);
+    }
 }

@@ -24,7 +24,7 @@ pub use key::Key;
 pub use metrics::{Count, OperatorMetrics};
 pub use operator::{KeyedContext, KeyedProcess, WatermarkStrategy};
 pub use record::{Field, FieldBuilder, ListView, Output, Record, RecordBuilder, Rows, Timestamp};
-pub use sink::{Sink, SinkContext, SinkWriter};
+pub use sink::{Sink, SinkContext, SinkJob, SinkRecovery, SinkWriter};
 pub use source::{
     ReadStatus, Replay, Source, SourceContext, SourceOutput, SourceReader, Split, SplitState,
 };

@@ -1,17 +1,58 @@
 //! What a sink connector implements.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
 use tidegate_protocol::{Attempt, CheckpointId};
+use tidegate_storage::{JobFolder, StoreOptions};
 
 use crate::error::Result;
 use crate::record::{Record, Rows};
 
+/// The job that a sink works for.
+#[derive(Debug, Clone)]
+pub struct SinkJob {
+    /// No other job has it, and the job keeps it while its folder does not move; fit for a part of
+    /// a path. `job` where there is no storage.
+    pub id: String,
+    /// How the job reaches its own store: what a sink's URL leaves open comes from here.
+    pub storage: StoreOptions,
+}
+
+impl SinkJob {
+    /// The job whose state is kept in this folder.
+    pub(crate) fn of(folder: Option<&Arc<JobFolder>>) -> Arc<Self> {
+        Arc::new(match folder {
+            Some(folder) => Self {
+                id: folder.id(),
+                storage: folder.store().sibling_options(),
+            },
+            None => Self {
+                id: "job".to_owned(),
+                storage: StoreOptions::default(),
+            },
+        })
+    }
+}
+
+/// What a sink is told of an attempt that is about to start.
+#[derive(Debug, Clone)]
+pub struct SinkRecovery {
+    /// The job; part of the name of whatever is not committed yet.
+    pub job: Arc<SinkJob>,
+    /// The operator's name.
+    pub operator: String,
+    /// The attempt.
+    pub attempt: Attempt,
+}
+
 /// What a writer is given.
 #[derive(Debug, Clone)]
 pub struct SinkContext {
+    /// The job; part of the name of whatever is not committed yet.
+    pub job: Arc<SinkJob>,
     /// The operator's name, for messages.
     pub operator: String,
     /// Which subtask this is, from 0.
@@ -51,18 +92,18 @@ pub trait Sink: Send + Sync + 'static {
         Box::pin(async { Ok(()) })
     }
 
-    /// Called once before an attempt's writers start, with the transactions of the restored
-    /// checkpoint: commits them, and removes what older attempts left uncommitted. Runs on the I/O
-    /// runtime.
+    /// Called once before an attempt's writers start and anything is committed, with the
+    /// transactions of the restored checkpoint: commits them, and removes what older attempts left
+    /// uncommitted. Runs on the I/O runtime.
     ///
     /// # Errors
     /// Restarts the job, which tries again; a [`crate::PermanentError`] ends it.
     fn recover(
         &self,
-        attempt: Attempt,
+        recovery: SinkRecovery,
         transactions: Vec<Value>,
     ) -> BoxFuture<'static, Result<()>> {
-        let _ = attempt;
+        let _ = recovery;
         self.commit(transactions)
     }
 

@@ -16,7 +16,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 
 use crate::chunk::Barrier;
-use crate::error::{BoxError, describe, is_permanent};
+use crate::error::{BoxError, category, describe, is_permanent};
 use crate::graph::JobGraph;
 use crate::metrics::OperatorMetrics;
 use crate::task::{CommitTracker, Control, Slots};
@@ -224,6 +224,7 @@ impl Office {
             operator: failure.operator.clone(),
             message: describe(&*failure.error),
             is_permanent: is_permanent(&*failure.error),
+            category: category(&*failure.error),
         });
     }
 

@@ -11,7 +11,7 @@ use tidegate_engine::state::ValueState;
 use tidegate_engine::{
     JobGraph, KeyedContext, KeyedProcess, Output, PermanentError, Pipeline, Result,
 };
-use tidegate_protocol::{FromWorker, Manifest};
+use tidegate_protocol::{FailureCategory, FromWorker, Manifest};
 use tokio::sync::watch;
 
 /// Counts numbers by their last digit, and fails at one of them as told.
@@ -177,9 +177,13 @@ async fn damaged_state_is_refused_by_the_file_s_name() {
     run.job.begin(Some(&manifest), 1).await;
     match run.job.event().await {
         FromWorker::Failed {
-            operator, message, ..
+            operator,
+            message,
+            category,
+            ..
         } => {
             assert_eq!(operator.as_deref(), Some("count"));
+            assert_eq!(category, FailureCategory::CheckpointUnreadable);
             assert!(message.contains(&damaged), "{message}");
         }
         other => panic!("{other:?}"),

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use futures::future::{BoxFuture, LocalBoxFuture};
 use serde_json::Value;
-use tidegate_protocol::{Attempt, CheckpointId, OperatorId, StateSchema};
+use tidegate_protocol::{CheckpointId, OperatorId, StateSchema};
 
 use crate::chunk::Chunk;
 use crate::error::Result;
 use crate::exchange::PartitionerFactory;
 use crate::operator::{OperatorContext, Transform};
-use crate::sink::SinkContext;
+use crate::sink::{SinkContext, SinkRecovery};
 use crate::source::{ReadStatus, Replay, SourceContext, Split, SplitState};
 
 /// A node's place in [`super::JobGraph`]'s list.
@@ -83,8 +83,11 @@ pub(crate) trait SourceHead {
 pub(crate) trait AnySink: Send + Sync {
     fn writer(&self, context: SinkContext) -> Result<Box<dyn AnyWriter>>;
     fn commit(&self, transactions: Vec<Value>) -> BoxFuture<'static, Result<()>>;
-    fn recover(&self, attempt: Attempt, transactions: Vec<Value>)
-    -> BoxFuture<'static, Result<()>>;
+    fn recover(
+        &self,
+        recovery: SinkRecovery,
+        transactions: Vec<Value>,
+    ) -> BoxFuture<'static, Result<()>>;
     fn location(&self) -> Option<String>;
 }
 

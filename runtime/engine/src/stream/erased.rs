@@ -2,13 +2,13 @@
 
 use futures::future::{BoxFuture, LocalBoxFuture};
 use serde_json::Value;
-use tidegate_protocol::{Attempt, CheckpointId};
+use tidegate_protocol::CheckpointId;
 
 use crate::chunk::Chunk;
 use crate::error::Result;
 use crate::graph::{AnySink, AnySource, AnyWriter, SourceHead};
 use crate::operator::rows_of;
-use crate::sink::{Sink, SinkContext, SinkWriter};
+use crate::sink::{Sink, SinkContext, SinkRecovery, SinkWriter};
 use crate::source::{
     ReadStatus, Replay, Source, SourceContext, SourceOutput, SourceReader, Split, SplitState,
 };
@@ -75,10 +75,10 @@ impl<S: Sink> AnySink for ErasedSink<S> {
 
     fn recover(
         &self,
-        attempt: Attempt,
+        recovery: SinkRecovery,
         transactions: Vec<Value>,
     ) -> BoxFuture<'static, Result<()>> {
-        self.0.recover(attempt, transactions)
+        self.0.recover(recovery, transactions)
     }
 
     fn location(&self) -> Option<String> {

@@ -64,9 +64,10 @@ impl CommitTracker {
 /// The transactions of one sink subtask that are pre-committed but not committed.
 ///
 /// # Invariants
-/// A transaction stays, and is named by every later snapshot, until its own or a later checkpoint
-/// completes. Pre-commits end in the order of their barriers, so that no snapshot misses an earlier
-/// one.
+/// A transaction stays, and is named by every later snapshot, until it is committed: a checkpoint
+/// may complete while the commit of the one before it is still under way, and then be all that a
+/// restart knows. Held by `a_transaction_is_named_until_it_is_committed`. Pre-commits end in the
+/// order of their barriers, so that no snapshot misses an earlier one.
 pub(crate) struct SinkSnapshots {
     sink: Arc<dyn AnySink>,
     pending: Arc<Mutex<BTreeMap<CheckpointId, Vec<Value>>>>,
@@ -133,28 +134,32 @@ impl SinkSnapshots {
         io: &tokio::runtime::Handle,
         tell: impl FnOnce(Result<()>) + Send + 'static,
     ) {
-        let mut pending = self.pending.lock().unwrap_or_else(PoisonError::into_inner);
-        let later = pending.split_off(&checkpoint.next());
-        let due = std::mem::replace(&mut *pending, later);
-        drop(pending);
-        let transactions: Vec<Value> = due.into_values().flatten().collect();
         let (done, is_done) = oneshot::channel();
         let earlier = self.last_commit.replace(is_done);
-        let sink = Arc::clone(&self.sink);
+        let (sink, pending) = (Arc::clone(&self.sink), Arc::clone(&self.pending));
         io.spawn(async move {
             if let Some(earlier) = earlier {
                 let _ = earlier.await;
             }
+            // What the earlier one has committed is gone from here by now.
+            let due: BTreeMap<CheckpointId, Vec<Value>> = {
+                let pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                let due = pending.range(..=checkpoint);
+                due.map(|(id, values)| (*id, values.clone())).collect()
+            };
+            let transactions: Vec<Value> = due.values().flatten().cloned().collect();
             let result = if transactions.is_empty() {
                 Ok(())
             } else {
                 sink.commit(transactions).await
             };
-            let is_ok = result.is_ok();
-            tell(result);
-            if is_ok {
+            if result.is_ok() {
+                let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);
+                pending.retain(|id, _| !due.contains_key(id));
+                drop(pending);
                 let _ = done.send(());
             }
+            tell(result);
         });
     }
 }
@@ -234,5 +239,115 @@ impl FrozenSubtask {
             }),
             Some(reason) => Err(reason),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::future::{BoxFuture, LocalBoxFuture};
+    use serde_json::json;
+    use tokio::runtime::Handle;
+
+    use super::*;
+    use crate::chunk::Chunk;
+    use crate::graph::AnyWriter;
+    use crate::sink::{SinkContext, SinkRecovery};
+
+    /// A sink whose commits wait until they are let go.
+    struct SlowSink {
+        gates: Mutex<Vec<oneshot::Receiver<()>>>,
+        committed: Arc<Mutex<Vec<Vec<Value>>>>,
+    }
+
+    impl AnySink for SlowSink {
+        fn writer(&self, _: SinkContext) -> Result<Box<dyn AnyWriter>> {
+            Ok(Box::new(NumberedWriter))
+        }
+
+        fn commit(&self, transactions: Vec<Value>) -> BoxFuture<'static, Result<()>> {
+            let gate = self.gates.lock().unwrap().remove(0);
+            let committed = Arc::clone(&self.committed);
+            Box::pin(async move {
+                let _ = gate.await;
+                committed.lock().unwrap().push(transactions);
+                Ok(())
+            })
+        }
+
+        fn recover(&self, _: SinkRecovery, _: Vec<Value>) -> BoxFuture<'static, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn location(&self) -> Option<String> {
+            None
+        }
+    }
+
+    /// Its transaction is the checkpoint's number.
+    struct NumberedWriter;
+
+    impl AnyWriter for NumberedWriter {
+        fn write<'a>(&'a mut self, _: &'a Chunk) -> LocalBoxFuture<'a, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn flush(&mut self) -> LocalBoxFuture<'_, Result<()>> {
+            Box::pin(async { Ok(()) })
+        }
+
+        fn pre_commit(
+            &mut self,
+            checkpoint: CheckpointId,
+        ) -> Result<BoxFuture<'static, Result<Vec<Value>>>> {
+            Ok(Box::pin(async move { Ok(vec![json!(checkpoint.get())]) }))
+        }
+    }
+
+    async fn named(snapshots: &mut SinkSnapshots, checkpoint: u64) -> Vec<Value> {
+        let checkpoint = CheckpointId::new(checkpoint).unwrap();
+        let operator = OperatorId::new("out").unwrap();
+        let work = snapshots
+            .pre_commit(&mut NumberedWriter, operator, checkpoint)
+            .unwrap();
+        let target = SnapshotTarget {
+            folder: None,
+            path: String::new(),
+        };
+        work(target).await.unwrap().items
+    }
+
+    fn commit(snapshots: &mut SinkSnapshots, checkpoint: u64) -> oneshot::Receiver<()> {
+        let (sender, told) = oneshot::channel();
+        let checkpoint = CheckpointId::new(checkpoint).unwrap();
+        snapshots.commit(checkpoint, &Handle::current(), |result| {
+            result.unwrap();
+            let _ = sender.send(());
+        });
+        told
+    }
+
+    #[tokio::test]
+    async fn a_transaction_is_named_until_it_is_committed() {
+        let (gates, waiting): (Vec<_>, Vec<_>) = (0..2).map(|_| oneshot::channel()).unzip();
+        let mut gates = gates.into_iter();
+        let committed = Arc::new(Mutex::new(Vec::new()));
+        let sink = SlowSink {
+            gates: Mutex::new(waiting),
+            committed: Arc::clone(&committed),
+        };
+        let mut snapshots = SinkSnapshots::new(Arc::new(sink));
+        assert_eq!(named(&mut snapshots, 1).await, [json!(1)]);
+        let first = commit(&mut snapshots, 1);
+        // Checkpoint 1 is complete, its commit under way: whoever restores 2 must commit both.
+        assert_eq!(named(&mut snapshots, 2).await, [json!(1), json!(2)]);
+        let second = commit(&mut snapshots, 2);
+        gates.next().unwrap().send(()).unwrap();
+        first.await.unwrap();
+        assert_eq!(named(&mut snapshots, 3).await, [json!(2), json!(3)]);
+        gates.next().unwrap().send(()).unwrap();
+        second.await.unwrap();
+        assert_eq!(named(&mut snapshots, 4).await, [json!(3), json!(4)]);
+        let each_once = vec![vec![json!(1)], vec![json!(2)]];
+        assert_eq!(*committed.lock().unwrap(), each_once);
     }
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tidegate_protocol::{
-    Attempt, CheckpointId, FromWorker, KeyGroupRange, OperatorId, OperatorSnapshot, SubtaskId,
+    Attempt, CheckpointId, FailureCategory, FromWorker, KeyGroupRange, OperatorId,
+    OperatorSnapshot, SubtaskId,
 };
 use tidegate_storage::JobFolder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
@@ -15,7 +16,7 @@ use super::gate::InputGate;
 use super::outlet::Outlet;
 use super::snapshot::{CommitTracker, FrozenSubtask};
 use crate::chunk::{Barrier, Chunk, Element, MAX_WATERMARK};
-use crate::error::{Result, describe, is_permanent};
+use crate::error::{Result, category, describe, is_permanent};
 use crate::graph::SourceHead;
 use crate::metrics::OperatorMetrics;
 use crate::operator::{Progress, Transform, now_ms};
@@ -57,8 +58,24 @@ pub(crate) struct Reporter {
 }
 
 impl Reporter {
+    /// The subtask has failed with an error.
+    pub(crate) fn fail(&self, operator: Option<String>, error: &(dyn std::error::Error + 'static)) {
+        self.fail_with(
+            operator,
+            describe(error),
+            is_permanent(error),
+            category(error),
+        );
+    }
+
     /// The subtask has failed.
-    pub(crate) fn fail(&self, operator: Option<String>, message: String, is_permanent: bool) {
+    pub(crate) fn fail_with(
+        &self,
+        operator: Option<String>,
+        message: String,
+        is_permanent: bool,
+        category: FailureCategory,
+    ) {
         let (attempt, subtask) = (self.attempt, Some(self.subtask));
         let failed = FromWorker::Failed {
             attempt,
@@ -66,6 +83,7 @@ impl Reporter {
             operator,
             message,
             is_permanent,
+            category,
         };
         let _ = self.events.send(failed);
     }
@@ -301,8 +319,7 @@ impl Subtask {
                         .commit(checkpoint, &self.io, move |result| match result {
                             Ok(()) => tracker.one_is_done(),
                             Err(error) => {
-                                let message = describe(&*error);
-                                reporter.fail(Some(operator), message, is_permanent(&*error));
+                                reporter.fail(Some(operator), &*error);
                             }
                         });
                 }

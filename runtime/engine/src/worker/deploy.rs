@@ -16,6 +16,7 @@ use crate::chunk::Element;
 use crate::error::{PermanentError, Result};
 use crate::graph::{Exchange, NodeBody};
 use crate::metrics::OperatorMetrics;
+use crate::sink::{SinkJob, SinkRecovery};
 use crate::source::SplitState;
 use crate::task::{CHANNEL_CHUNKS, Control};
 
@@ -127,7 +128,12 @@ impl Office {
             let transactions = own
                 .flat_map(|restore| restore.items.iter().cloned())
                 .collect();
-            sink.recover(deployment.attempt, transactions)
+            let recovery = SinkRecovery {
+                job: SinkJob::of(self.config.folder.as_ref()),
+                operator: node.id.to_string(),
+                attempt: deployment.attempt,
+            };
+            sink.recover(recovery, transactions)
                 .await
                 .map_err(|error| DeployError::of(&node.id, error))?;
         }

@@ -9,19 +9,19 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures::FutureExt;
 use tidegate_protocol::{
-    Attempt, FromWorker, KeyGroupRange, OperatorId, OperatorRestore, Parallelism, StateFile,
-    SubtaskId,
+    Attempt, FailureCategory, FromWorker, KeyGroupRange, OperatorId, OperatorRestore, Parallelism,
+    StateFile, SubtaskId,
 };
 use tidegate_storage::JobFolder;
 use tokio::sync::mpsc::{self, Receiver, Sender, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
 use crate::chunk::Element;
-use crate::error::{BoxError, PermanentError, Result, describe, is_permanent, panic_message};
+use crate::error::{BoxError, PermanentError, RestoreFailure, Result, panic_message};
 use crate::graph::{Exchange, JobGraph, Node, NodeBody};
 use crate::metrics::OperatorMetrics;
 use crate::operator::{OperatorContext, misfit};
-use crate::sink::SinkContext;
+use crate::sink::{SinkContext, SinkJob};
 use crate::source::{SourceContext, SplitState};
 use crate::task::{
     ChannelOutlet, Control, Head, InputGate, Outlet, Reporter, SinkOutlet, SinkSnapshots, Stage,
@@ -83,11 +83,16 @@ impl Launch {
                 match result {
                     Ok(Ok(())) => {}
                     Ok(Err(error)) => {
-                        reporter.fail(operator(), describe(&*error), is_permanent(&*error));
+                        reporter.fail(operator(), &*error);
                     }
                     Err(panic) => {
                         let message = panic_message(&*panic);
-                        reporter.fail(operator(), message, false);
+                        reporter.fail_with(
+                            operator(),
+                            message,
+                            false,
+                            FailureCategory::ProgramFailed,
+                        );
                     }
                 }
                 drop(alive);
@@ -121,7 +126,9 @@ impl Launch {
             if let Some(restore) = restore {
                 for file in &restore.files {
                     let folder = folder.clone().ok_or_else(no_folder)?;
-                    apply(stage, file, restore.key_groups, Reading { io: &io, folder }).await?;
+                    let reading = Reading { io: &io, folder };
+                    let applied = apply(stage, file, restore.key_groups, reading).await;
+                    applied.map_err(RestoreFailure::new)?;
                 }
             }
             stage.transform.restored();
@@ -207,6 +214,7 @@ impl Launch {
 
     fn sink_context(&self, node: &Node) -> SinkContext {
         SinkContext {
+            job: SinkJob::of(self.folder.as_ref()),
             operator: node.id.to_string(),
             subtask_index: self.subtask.index.0,
             parallelism: self.parallelism.get(),

@@ -346,6 +346,7 @@ impl Job {
             }
         }
         Manifest {
+            name: None,
             checkpoint,
             kind: CheckpointKind::Checkpoint,
             attempt: self.attempt,
