@@ -1,81 +1,91 @@
 //! Files that appear when the checkpoint that covers them is complete.
 //!
 //! ```text
-//! write ─▶ .pending/<operator>-<attempt>-…   at a barrier: closed, synchronised, named in the
-//!                     │                      checkpoint
-//!                     └── commit (a link, then the pending name goes) ─▶ part-…
+//! folder  write ─▶ .pending/…   at a barrier: closed, synchronised, named in the checkpoint
+//!                     │
+//!                     └── commit: a link, then the pending name goes ─▶ part-…
+//!
+//! bucket  collect ─▶ .pending/…   at a barrier, or when a file is full: put whole; named in the
+//!                     │           checkpoint at the barrier
+//!                     └── commit: the store copies it, then the pending one goes ─▶ part-…
 //! ```
+//!
+//! Why not multipart uploads that are completed at the commit: a server need not list them by
+//! prefix (MinIO does not), so that those of dead attempts would stay for ever where no rule of
+//! the bucket removes them; and where a rule does, it removes what a suspended job has still to
+//! commit, which cannot be told from what was committed and taken away.
 
-mod commit;
-mod pending;
-mod writer;
+mod bucket;
+mod local;
+mod place;
+mod transaction;
 
-use std::path::{Path, PathBuf};
+use std::hash::{BuildHasher, RandomState};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use tidegate_engine::{PermanentError, Record, Result, Sink, SinkContext};
-use tidegate_protocol::Attempt;
+use tidegate_engine::{
+    PermanentError, Record, Result, Rows, Sink, SinkContext, SinkRecovery, SinkWriter,
+};
+use tidegate_protocol::CheckpointId;
 
 use crate::encode::Encoder;
-pub use writer::FileWriter;
+use bucket::{BucketWriter, Buckets};
+use local::LocalWriter;
+use place::Place;
+use transaction::{Grouped, Transaction};
 
 /// Where files lie that no complete checkpoint covers yet.
 const PENDING_FOLDER: &str = ".pending";
+/// The largest file in a bucket, about, unless the program says otherwise.
+const MAX_FILE_BYTES: usize = 16 << 20;
 
-/// Writes records to files of a folder, exactly once: a file appears there, whole, when its
-/// checkpoint is complete, and never changes again. Each subtask adds at most one file a
-/// checkpoint.
+/// Writes records to files of a folder or a bucket, exactly once: a file appears there, whole, when
+/// its checkpoint is complete, and never changes again. Each subtask adds one file a checkpoint,
+/// none where nothing came, and in a bucket more where one would be too large.
 ///
-/// A folder belongs to one sink of one job. A job that starts afresh adds its files to those that
-/// are there. File names sort by attempt, checkpoint and subtask.
+/// A folder or prefix belongs to one sink of one job. A job that starts afresh adds its files to
+/// those that are there. File names sort by attempt, checkpoint and subtask.
 ///
-/// While the disk is full, checkpoints fail and say so, and the job goes on: about 32 MiB of output
-/// a subtask stay in memory, then the input waits. Once there is room everything is written, once.
+/// While the disk is full or the store away, checkpoints fail and say so, and the job goes on:
+/// about 32 MiB of output a subtask stay in memory, then the input waits. Once it is healed
+/// everything is written, once.
 #[derive(Debug, Clone)]
 pub struct FileSink<R, E> {
-    folder: PathBuf,
+    path: PathBuf,
     encoder: E,
+    max_file_bytes: usize,
+    buckets: Arc<Buckets>,
     record: std::marker::PhantomData<fn(R)>,
 }
 
 impl<R: Record, E: Encoder<R>> FileSink<R, E> {
-    /// Files in this folder, which is made when needed, in a format.
+    /// Files in this folder, which is made when needed, in a format. Or, named as
+    /// `s3://bucket/prefix?endpoint=http://host:9000&region=us-east-1`, in a bucket: endpoint,
+    /// region and credentials that are not given are those of the job's storage if that is in a
+    /// bucket too, else the environment's.
     pub fn new(folder: impl Into<PathBuf>, encoder: E) -> Self {
         Self {
-            folder: folder.into(),
+            path: folder.into(),
             encoder,
+            max_file_bytes: MAX_FILE_BYTES,
+            buckets: Arc::default(),
             record: std::marker::PhantomData,
         }
     }
-}
 
-/// A closed and synchronised file: what a commit needs to know, relative to the sink's folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Transaction {
-    /// Its name in the pending folder.
-    pending: String,
-    /// Its name once it is committed.
-    file: String,
-    size_bytes: u64,
-}
-
-impl Transaction {
-    fn pending_path(&self, folder: &Path) -> PathBuf {
-        folder.join(PENDING_FOLDER).join(&self.pending)
+    /// Begins another file in a bucket beyond this size, 16 MiB by default. Up to two of them are
+    /// kept in memory for each subtask. A folder's files are as large as it takes.
+    #[must_use]
+    pub fn with_max_file_bytes(mut self, max_file_bytes: usize) -> Self {
+        self.max_file_bytes = max_file_bytes.max(1);
+        self
     }
 
-    fn parse_all(values: Vec<Value>) -> Result<Vec<Self>> {
-        let parse = |value: Value| {
-            serde_json::from_value(value).map_err(|error| {
-                let message = "a transaction in the checkpoint is none of a file sink; the sink of \
-                               this id was another one when it was taken";
-                PermanentError::with_source(message, error).into()
-            })
-        };
-        values.into_iter().map(parse).collect()
+    fn place(&self) -> Result<Place> {
+        Place::of_path(self.path.clone())
     }
 }
 
@@ -85,118 +95,135 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
 
     fn writer(&self, context: SinkContext) -> Result<FileWriter<R, E>> {
         self.encoder.check()?;
-        Ok(FileWriter::new(
-            self.folder.clone(),
-            self.encoder.clone(),
-            context,
-        ))
+        let encoder = self.encoder.clone();
+        Ok(FileWriter(match self.place()? {
+            Place::Folder(folder) => {
+                Either::Local(Box::new(LocalWriter::new(folder, encoder, context)))
+            }
+            Place::Bucket(url) => {
+                self.buckets.set_options(&context.job.storage);
+                let folder = self.buckets.open(&url)?;
+                let target = bucket::Target { url, folder };
+                let writer = BucketWriter::new(target, encoder, context, self.max_file_bytes);
+                Either::Bucket(Box::new(writer))
+            }
+        }))
     }
 
     fn commit(&self, transactions: Vec<Value>) -> BoxFuture<'static, Result<()>> {
-        let folder = self.folder.clone();
-        Box::pin(blocking(move || {
-            commit::commit(
-                &folder,
-                &Transaction::parse_all(transactions)?,
-                commit::Missing::Fails,
-            )
-        }))
+        let (place, buckets) = (self.place(), Arc::clone(&self.buckets));
+        Box::pin(async move {
+            let all = Grouped::of(&place?, Transaction::parse_all(transactions)?)?;
+            for (folder, transactions) in all.folders {
+                local::commit(folder, transactions).await?;
+            }
+            for (url, transactions) in all.buckets {
+                bucket::commit(&buckets.open(&url)?, &transactions).await?;
+            }
+            Ok(())
+        })
     }
 
     fn recover(
         &self,
-        _attempt: Attempt,
+        recovery: SinkRecovery,
         transactions: Vec<Value>,
     ) -> BoxFuture<'static, Result<()>> {
-        let folder = self.folder.clone();
-        Box::pin(blocking(move || {
-            let transactions = Transaction::parse_all(transactions)?;
-            check_is_own(&folder, &transactions)?;
-            prepare(&folder)?;
-            // Whoever reads the results may have taken a file away since it was committed.
-            commit::commit(&folder, &transactions, commit::Missing::WasCommitted)
-        }))
+        let (place, buckets) = (self.place(), Arc::clone(&self.buckets));
+        Box::pin(async move {
+            let place = place?;
+            buckets.set_options(&recovery.job.storage);
+            let mut all = Grouped::of(&place, Transaction::parse_all(transactions)?)?;
+            if let Place::Folder(own) = &place
+                && all.folders.is_empty()
+            {
+                all.folders.push((own.clone(), Vec::new()));
+            }
+            for (folder, transactions) in all.folders {
+                local::recover(folder, transactions).await?;
+            }
+            let probed = async {
+                match &place {
+                    Place::Folder(_) => Ok(()),
+                    Place::Bucket(url) => bucket::probe(&buckets.open(url)?, &recovery).await,
+                }
+            };
+            let committed = async {
+                for (url, transactions) in all.buckets {
+                    let is_own = place.same_bucket(&url).is_some();
+                    bucket::recover(&buckets.open(&url)?, &transactions, is_own, &recovery).await?;
+                }
+                Ok(())
+            };
+            futures::try_join!(probed, committed).map(|((), ())| ())
+        })
     }
 
     fn location(&self) -> Option<String> {
-        Some(format!("the files of `{}`", self.folder.display()))
+        Some(format!("the files of `{}`", self.path.display()))
     }
 }
 
-/// A job that is started on another machine, or whose folder was deleted, must not take files for
-/// committed that are not there.
-fn check_is_own(folder: &Path, transactions: &[Transaction]) -> Result<()> {
-    let pending_folder = folder.join(PENDING_FOLDER);
-    if transactions.is_empty() || pending_folder.exists() {
-        return Ok(());
-    }
-    let (count, path) = (transactions.len(), pending_folder.display());
-    let message = format!(
-        "{count} files of the restored checkpoint were written to `{path}`, which is not there: \
-         run the job where that folder is, or make an empty one \
-         to go on without those files"
-    );
-    Err(PermanentError::new(message).into())
+/// Writes the records of one subtask to files.
+pub struct FileWriter<R, E>(Either<R, E>);
+
+enum Either<R, E> {
+    Local(Box<LocalWriter<R, E>>),
+    Bucket(Box<BucketWriter<R, E>>),
 }
 
-/// Makes the folder, so that one that cannot be written is told at the start.
-fn prepare(folder: &Path) -> Result<()> {
-    let made = std::fs::create_dir_all(folder.join(PENDING_FOLDER));
-    match made.map_err(|error| io_error("make the folder", folder, error)) {
-        Err(error) if !is_disk_full(&*error) => {
-            let message = format!("the file sink cannot use `{}`", folder.display());
-            Err(PermanentError::with_source(message, error).into())
+impl<R: Record, E: Encoder<R>> SinkWriter for FileWriter<R, E> {
+    type Item = R;
+
+    async fn write(&mut self, rows: &Rows<R>) -> Result<()> {
+        match &mut self.0 {
+            Either::Local(writer) => writer.write(rows).await,
+            Either::Bucket(writer) => writer.write(rows).await,
         }
-        _ => Ok(()),
+    }
+
+    fn pre_commit(
+        &mut self,
+        checkpoint: CheckpointId,
+    ) -> Result<BoxFuture<'static, Result<Vec<Value>>>> {
+        match &mut self.0 {
+            Either::Local(writer) => writer.pre_commit(checkpoint),
+            Either::Bucket(writer) => writer.pre_commit(checkpoint),
+        }
     }
 }
 
-/// Runs file system calls where they may block.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T> + Send + 'static,
-) -> Result<T> {
-    tokio::task::spawn_blocking(work).await?
+/// What it means that a file is neither pending nor committed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    /// Somebody has deleted it: its records would be lost.
+    Fails,
+    /// It was committed before, and has been taken away since.
+    WasCommitted,
 }
 
-/// What is wrong with a file, and what to check.
-fn io_error(action: &str, path: &Path, error: std::io::Error) -> tidegate_engine::BoxError {
-    use std::io::ErrorKind;
-    let advice = match error.kind() {
-        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
-            "; let the job's user write there, or choose another folder"
+impl Missing {
+    /// `pending` is where the file should be, and `file` its name once committed.
+    fn judge(self, pending: &str, file: &str) -> Result<()> {
+        match self {
+            Self::WasCommitted => {
+                tracing::warn!(
+                    file,
+                    "a file of the restored checkpoint is gone; taken for committed"
+                );
+                Ok(())
+            }
+            Self::Fails => Err(PermanentError::new(format!(
+                "`{pending}` is gone before it was committed: something other than this job has \
+                 deleted it; give each sink a folder of its own"
+            ))
+            .into()),
         }
-        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on that disk",
-        ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose another folder",
-        _ => "",
-    };
-    let path = path.display();
-    Box::new(FileError {
-        message: format!("cannot {action} `{path}`{advice}"),
-        source: error,
-    })
+    }
 }
 
-/// Whether an error is one that room on the disk would heal.
-fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
-    use std::io::ErrorKind;
-    let kind = error
-        .downcast_ref::<FileError>()
-        .map(|error| error.source.kind());
-    matches!(
-        kind,
-        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-    )
+/// A number that no other file has, whatever became of the log that numbers attempts.
+fn random() -> u64 {
+    // The hasher's keys are random and differ each time.
+    RandomState::new().hash_one(std::process::id())
 }
-
-/// A file system call that failed.
-#[derive(Debug, thiserror::Error)]
-#[error("{message}")]
-struct FileError {
-    message: String,
-    source: std::io::Error,
-}
-
-#[cfg(test)]
-mod full_disk_tests;
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,6 @@
 //! Files that are being written, and those that dead attempts left behind.
 
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, RandomState};
 use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -9,8 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tidegate_engine::{Result, SinkContext};
 use tidegate_protocol::CheckpointId;
+use tidegate_storage::StorageUrl;
 
-use super::{PENDING_FOLDER, Transaction, commit, io_error};
+use super::super::transaction::Transaction;
+use super::super::{PENDING_FOLDER, random};
+use super::{commit, io_error};
 
 /// What a writer knows of its files while others write them.
 #[derive(Debug, Default)]
@@ -39,6 +41,7 @@ impl Health {
 #[derive(Debug)]
 pub(super) struct PendingFile {
     folder: PathBuf,
+    job: String,
     /// In the pending folder.
     name: String,
     /// What its name ends with once it is committed: subtask, random part, extension.
@@ -62,11 +65,12 @@ impl PendingFile {
         health: &Arc<Health>,
     ) -> Self {
         let (subtask, attempt) = (context.subtask_index, context.attempt);
-        // The hasher's keys are random and differ each time.
-        let random = RandomState::new().hash_one(std::process::id());
+        let random = random();
+        let (job, operator) = (&context.job.id, &context.operator);
         Self {
             folder: folder.to_owned(),
-            name: format!("{}-{attempt}-{subtask}-{random:016x}", context.operator),
+            job: job.clone(),
+            name: format!("{job}/{operator}-{attempt}-{subtask}-{random:016x}"),
             final_ending: format!("{subtask:05}-{random:016x}.{extension}"),
             final_name: None,
             health: Arc::clone(health),
@@ -112,18 +116,18 @@ impl PendingFile {
     }
 
     fn write(&mut self, path: &Path) -> std::io::Result<()> {
+        if self.file.is_none() {
+            self.make_folder()?;
+        }
         let file = match &mut self.file {
             Some(file) => file,
-            none => {
-                fs::create_dir_all(self.folder.join(PENDING_FOLDER))?;
-                none.insert(
-                    OpenOptions::new()
-                        .write(true)
-                        .create(true)
-                        .truncate(true)
-                        .open(path)?,
-                )
-            }
+            none => none.insert(
+                OpenOptions::new()
+                    .write(true)
+                    .create(true)
+                    .truncate(true)
+                    .open(path)?,
+            ),
         };
         // A try that failed may have written a part.
         file.seek(SeekFrom::Start(self.written_bytes))?;
@@ -133,6 +137,17 @@ impl PendingFile {
             return Err(std::io::ErrorKind::StorageFull.into());
         }
         file.write_all(&self.rest)
+    }
+
+    /// Makes the folder that it is pending in, for good.
+    fn make_folder(&self) -> std::io::Result<()> {
+        let pending_folder = self.folder.join(PENDING_FOLDER);
+        let own = pending_folder.join(&self.job);
+        if own.is_dir() {
+            return Ok(());
+        }
+        fs::create_dir_all(&own)?;
+        File::open(&pending_folder)?.sync_all()
     }
 
     /// Makes a closed file outlive a loss of power. It can be called again after an error that does
@@ -154,11 +169,14 @@ impl PendingFile {
                 self.health.is_broken.store(true, Ordering::Relaxed);
                 io_error("synchronise", &self.path(), error)
             })?;
-            commit::synchronise(&self.folder.join(PENDING_FOLDER))?;
+            commit::synchronise(&self.folder.join(PENDING_FOLDER).join(&self.job))?;
         }
         self.is_sealed = true;
         let file = self.final_name.clone();
+        let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
         Ok(Transaction {
+            place: Some(StorageUrl::Local(folder).to_string()),
+            job: Some(self.job.clone()),
             pending: self.name.clone(),
             file: file.expect("a file is closed before it is sealed"),
             size_bytes: self.written_bytes,
@@ -184,7 +202,7 @@ impl Drop for PendingFile {
 /// Removes what earlier attempts of this subtask's operator left uncommitted. Only for when every
 /// worker has committed the restored checkpoint's files.
 pub(super) fn remove_left_overs(folder: &Path, context: &SinkContext) {
-    let pending_folder = folder.join(PENDING_FOLDER);
+    let pending_folder = folder.join(PENDING_FOLDER).join(&context.job.id);
     let Ok(entries) = fs::read_dir(&pending_folder) else {
         return;
     };

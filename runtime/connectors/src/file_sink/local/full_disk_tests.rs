@@ -7,16 +7,16 @@ use std::path::PathBuf;
 use std::process::Command;
 
 use tempfile::TempDir;
-use tidegate_engine::SinkWriter;
+use tidegate_engine::{Sink, SinkWriter};
 use tidegate_protocol::CheckpointId;
 
-use super::*;
+use super::super::FileSink;
 use crate::encode::Lines;
-use crate::testing::{rows, sink_context};
+use crate::testing::{recovery, rows, sink_context};
 
 /// Tells the test that runs on the small disk where it is.
 const DISK: &str = "TIDEGATE_TEST_SMALL_DISK";
-const ON_THE_DISK: &str = "file_sink::full_disk_tests::writing_to_a_full_disk";
+const ON_THE_DISK: &str = "file_sink::local::full_disk_tests::writing_to_a_full_disk";
 
 #[test]
 fn a_really_full_disk_fails_checkpoints_and_once_there_is_room_every_line_is_there_once() {
@@ -51,7 +51,7 @@ async fn writing_to_a_full_disk() {
         .write_all(&vec![1; 3 << 20])
         .unwrap();
     let sink = FileSink::<String, _>::new(disk.join("out"), Lines);
-    sink.recover(Attempt::FIRST, Vec::new()).await.unwrap();
+    sink.recover(recovery(1), Vec::new()).await.unwrap();
     let mut writer = sink.writer(sink_context(1, 0)).unwrap();
     let lines: Vec<String> = (0..30_000).map(|line| format!("{line:0100}")).collect();
     let (mut transactions, mut failures) = (Vec::new(), Vec::new());

@@ -1,5 +1,6 @@
 //! Making pending files visible, once for ever.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
@@ -7,16 +8,9 @@ use std::path::Path;
 
 use tidegate_engine::{PermanentError, Result};
 
-use super::{PENDING_FOLDER, Transaction, io_error};
-
-/// What it means that a file is neither pending nor committed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Somebody has deleted it: its records would be lost.
-    Fails,
-    /// It was committed before, and has been taken away since.
-    WasCommitted,
-}
+use super::super::Missing;
+use super::super::transaction::Transaction;
+use super::{io_error, pending_path};
 
 /// Commits each file; one that is committed already is left as it is.
 pub(super) fn commit(folder: &Path, transactions: &[Transaction], missing: Missing) -> Result<()> {
@@ -28,14 +22,19 @@ pub(super) fn commit(folder: &Path, transactions: &[Transaction], missing: Missi
     }
     // The new names must outlive a loss of power before the old ones go.
     synchronise(folder)?;
+    let mut pending_folders = BTreeSet::new();
     for transaction in transactions {
-        remove_pending(&transaction.pending_path(folder))?;
+        let pending = pending_path(folder, transaction);
+        remove_pending(&pending)?;
+        pending_folders.extend(pending.parent().map(Path::to_owned));
     }
-    synchronise(&folder.join(PENDING_FOLDER))
+    pending_folders
+        .iter()
+        .try_for_each(|folder| synchronise(folder))
 }
 
 fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Result<()> {
-    let pending = transaction.pending_path(folder);
+    let pending = pending_path(folder, transaction);
     let file = folder.join(&transaction.file);
     check_size(&pending, transaction.size_bytes)?;
     match give_name(&pending, &file) {
@@ -45,21 +44,7 @@ fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Res
             if file.exists() {
                 return Ok(());
             }
-            let path = pending.display();
-            match missing {
-                Missing::WasCommitted => {
-                    tracing::warn!(
-                        file = transaction.file,
-                        "a file of the restored checkpoint is gone; taken for committed"
-                    );
-                    Ok(())
-                }
-                Missing::Fails => Err(PermanentError::new(format!(
-                    "`{path}` is gone before it was committed: something other than this job has \
-                     deleted it; give each sink a folder of its own"
-                ))
-                .into()),
-            }
+            missing.judge(&pending.display().to_string(), &transaction.file)
         }
         Err(error) => Err(io_error("commit", &file, error)),
     }

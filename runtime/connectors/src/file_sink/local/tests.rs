@@ -1,12 +1,15 @@
 use std::fs;
 
+use serde_json::Value;
 use tempfile::TempDir;
-use tidegate_engine::SinkWriter;
+use tidegate_engine::{Record, Result, Sink, SinkWriter};
 use tidegate_protocol::CheckpointId;
 
-use super::*;
-use crate::encode::Lines;
-use crate::testing::{rows, sink_context};
+use super::super::transaction::Transaction;
+use super::super::{FileSink, FileWriter, PENDING_FOLDER};
+use super::pending_path;
+use crate::encode::{Encoder, Lines};
+use crate::testing::{recovery, rows, sink_context};
 
 fn sink(folder: &TempDir) -> FileSink<String, Lines> {
     FileSink::new(folder.path().join("out"), Lines)
@@ -33,7 +36,10 @@ fn committed(folder: &TempDir) -> Vec<String> {
 }
 
 fn pending_count(folder: &TempDir) -> usize {
-    fs::read_dir(folder.path().join("out").join(PENDING_FOLDER)).map_or(0, Iterator::count)
+    let pending_folder = folder.path().join("out").join(PENDING_FOLDER);
+    let jobs = fs::read_dir(pending_folder).into_iter().flatten().flatten();
+    jobs.map(|job| fs::read_dir(job.path()).map_or(0, Iterator::count))
+        .sum()
 }
 
 async fn pre_commit<R: Record, E: Encoder<R>>(
@@ -80,17 +86,15 @@ async fn a_commit_again_after_a_crash_changes_nothing() {
         .unwrap()
         .remove(0);
     let out = folder.path().join("out");
-    fs::hard_link(known.pending_path(&out), out.join(&known.file)).unwrap();
+    fs::hard_link(pending_path(&out, &known), out.join(&known.file)).unwrap();
     for attempt in 2..4 {
-        let attempt = Attempt::new(attempt).unwrap();
-        sink.recover(attempt, transactions.clone()).await.unwrap();
+        let again = sink.recover(recovery(attempt), transactions.clone());
+        again.await.unwrap();
         assert_eq!(committed(&folder), ["a"]);
     }
     // A reader of the results took the file away.
     fs::remove_file(out.join(&known.file)).unwrap();
-    sink.recover(Attempt::new(4).unwrap(), transactions)
-        .await
-        .unwrap();
+    sink.recover(recovery(4), transactions).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -102,9 +106,7 @@ async fn what_a_dead_attempt_left_is_removed_and_never_seen() {
     pre_commit(&mut dead, 1).await.unwrap();
     assert_eq!(pending_count(&folder), 1);
 
-    sink.recover(Attempt::new(5).unwrap(), Vec::new())
-        .await
-        .unwrap();
+    sink.recover(recovery(5), Vec::new()).await.unwrap();
     let mut writer = sink.writer(sink_context(5, 0)).unwrap();
     writer.write(&rows(&records(&["kept"]))).await.unwrap();
     let transactions = pre_commit(&mut writer, 1).await.unwrap();
@@ -121,11 +123,10 @@ async fn what_another_worker_has_yet_to_commit_outlives_a_writer_s_start() {
     before.write(&rows(&records(&["kept"]))).await.unwrap();
     let transactions = pre_commit(&mut before, 1).await.unwrap();
 
-    let attempt = Attempt::new(2).unwrap();
-    sink.recover(attempt, Vec::new()).await.unwrap();
+    sink.recover(recovery(2), Vec::new()).await.unwrap();
     let mut writer = sink.writer(sink_context(2, 0)).unwrap();
     writer.write(&rows(&records(&["new"]))).await.unwrap();
-    sink.recover(attempt, transactions).await.unwrap();
+    sink.recover(recovery(2), transactions).await.unwrap();
     let transactions = pre_commit(&mut writer, 2).await.unwrap();
     sink.commit(transactions).await.unwrap();
     assert_eq!(committed(&folder), ["kept", "new"]);
@@ -140,8 +141,7 @@ async fn a_job_that_goes_on_without_its_folder_is_told() {
     writer.write(&rows(&records(&["a"]))).await.unwrap();
     let transactions = pre_commit(&mut writer, 1).await.unwrap();
     fs::remove_dir_all(folder.path().join("out")).unwrap();
-    let attempt = Attempt::new(2).unwrap();
-    let error = sink.recover(attempt, transactions).await.unwrap_err();
+    let error = sink.recover(recovery(2), transactions).await.unwrap_err();
     assert!(tidegate_engine::is_permanent(&*error));
     assert!(error.to_string().contains("which is not there"), "{error}");
 }
@@ -210,7 +210,7 @@ async fn a_pending_file_that_somebody_changes_is_not_committed() {
     writer.write(&rows(&records(&["a"]))).await.unwrap();
     let transactions = pre_commit(&mut writer, 1).await.unwrap();
     let known = Transaction::parse_all(transactions.clone()).unwrap();
-    fs::write(known[0].pending_path(&folder.path().join("out")), "").unwrap();
+    fs::write(pending_path(&folder.path().join("out"), &known[0]), "").unwrap();
     let error = sink.commit(transactions).await.unwrap_err();
     assert!(
         error.to_string().contains("has 0 bytes and had 2"),
@@ -223,9 +223,8 @@ async fn a_pending_file_that_somebody_changes_is_not_committed() {
 async fn a_folder_that_cannot_be_made_ends_the_job_at_its_start() {
     let folder = TempDir::new().unwrap();
     fs::write(folder.path().join("out"), "a file").unwrap();
-    let attempt = Attempt::new(1).unwrap();
     let error = sink(&folder)
-        .recover(attempt, Vec::new())
+        .recover(recovery(1), Vec::new())
         .await
         .unwrap_err();
     assert!(tidegate_engine::is_permanent(&*error));

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use serde_json::Value;
-use tidegate_engine::{PermanentError, Record, Result, Rows, SinkContext, SinkWriter};
+use tidegate_engine::{PermanentError, Record, Result, Rows, SinkContext};
 use tidegate_protocol::CheckpointId;
 use tokio::task::JoinHandle;
 
@@ -23,7 +23,7 @@ const UNWRITTEN_BYTES_MAX: usize = 32 << 20;
 const FULL_DISK_PAUSE: Duration = Duration::from_millis(500);
 
 /// Writes the records of one subtask to files.
-pub struct FileWriter<R, E> {
+pub(in super::super) struct LocalWriter<R, E> {
     folder: PathBuf,
     encoder: E,
     context: SinkContext,
@@ -48,8 +48,8 @@ fn lock(closed: &Closed) -> MutexGuard<'_, Vec<PendingFile>> {
     closed.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl<R: Record, E: Encoder<R>> FileWriter<R, E> {
-    pub(super) fn new(folder: PathBuf, encoder: E, context: SinkContext) -> Self {
+impl<R: Record, E: Encoder<R>> LocalWriter<R, E> {
+    pub(in super::super) fn new(folder: PathBuf, encoder: E, context: SinkContext) -> Self {
         Self {
             folder,
             encoder,
@@ -135,12 +135,8 @@ impl<R: Record, E: Encoder<R>> FileWriter<R, E> {
             PendingFile::new(&self.folder, extension, &self.context, &self.health)
         })
     }
-}
 
-impl<R: Record, E: Encoder<R>> SinkWriter for FileWriter<R, E> {
-    type Item = R;
-
-    async fn write(&mut self, rows: &Rows<R>) -> Result<()> {
+    pub(in super::super) async fn write(&mut self, rows: &Rows<R>) -> Result<()> {
         if rows.is_empty() {
             return Ok(());
         }
@@ -157,7 +153,7 @@ impl<R: Record, E: Encoder<R>> SinkWriter for FileWriter<R, E> {
         Ok(())
     }
 
-    fn pre_commit(
+    pub(in super::super) fn pre_commit(
         &mut self,
         checkpoint: CheckpointId,
     ) -> Result<BoxFuture<'static, Result<Vec<Value>>>> {
@@ -223,15 +219,17 @@ mod tests {
 
     use super::*;
     use crate::encode::Lines;
-    use crate::file_sink::FileSink;
+    use crate::file_sink::{Either, FileSink};
     use crate::testing::{rows, sink_context};
 
-    type LinesWriter = FileWriter<String, Lines>;
+    type LinesWriter = LocalWriter<String, Lines>;
 
     fn new(folder: &tempfile::TempDir) -> (FileSink<String, Lines>, LinesWriter) {
         let sink = FileSink::new(folder.path(), Lines);
-        let writer = sink.writer(sink_context(1, 0)).unwrap();
-        (sink, writer)
+        let Either::Local(writer) = sink.writer(sink_context(1, 0)).unwrap().0 else {
+            panic!("it writes to a folder")
+        };
+        (sink, *writer)
     }
 
     fn lines(from: u64, to: u64) -> Vec<String> {
