@@ -1,25 +1,39 @@
 //! What users ask of a running job, from the job API and from signals.
 
-use tidegate_protocol::{CheckpointId, Parallelism};
+use tidegate_protocol::{CheckpointId, Parallelism, StopMode};
 use tokio::sync::{mpsc, oneshot};
+
+use crate::model::Phase;
 
 /// Commands that wait for the driver; one more is refused.
 const COMMAND_BACKLOG: usize = 16;
 
 /// Something asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Ask {
     /// Take a savepoint.
-    Savepoint,
-    /// Stop, with a savepoint unless immediately.
+    Savepoint {
+        /// The name that it is to have.
+        name: Option<String>,
+    },
+    /// Stop.
     Stop {
-        /// Without a savepoint.
-        is_immediate: bool,
+        /// What is taken first.
+        mode: StopMode,
     },
     /// Go on at another parallelism.
     Rescale {
         /// The new one.
         parallelism: Parallelism,
+    },
+    /// Go on, if the job is held.
+    Start,
+    /// Take over other settings.
+    Reconfigure {
+        /// From one checkpoint's start to the next one's, if any are taken by themselves.
+        checkpoint_interval_ms: Option<u64>,
+        /// How many of the newest checkpoints are kept.
+        retained_checkpoints: u32,
     },
     /// Release a retained checkpoint or savepoint.
     Release {
@@ -32,7 +46,19 @@ pub(crate) enum Ask {
 #[derive(Debug)]
 pub(crate) struct JobCommand {
     pub(crate) ask: Ask,
-    pub(crate) reply: oneshot::Sender<Result<Option<CheckpointId>, String>>,
+    pub(crate) reply: Reply,
+}
+
+/// What something came to: the checkpoint that it led to, if any.
+pub(crate) type Answer = Result<Option<CheckpointId>, CommandError>;
+/// Who asked for something, and is told what it came to.
+pub(crate) type Reply = oneshot::Sender<Answer>;
+
+impl JobCommand {
+    pub(crate) fn answer(self, answer: Answer) {
+        // The asker may have gone meanwhile.
+        let _ = self.reply.send(answer);
+    }
 }
 
 /// Why a command came to nothing.
@@ -41,6 +67,18 @@ pub(crate) enum CommandError {
     /// The job is over.
     #[error("the job is over")]
     Over,
+    /// The job does not run yet.
+    #[error("the job is {phase:?} and does not run yet; try again when it does")]
+    NotRunning {
+        /// What it does instead.
+        phase: Phase,
+    },
+    /// The job cannot be let go, since it is not held.
+    #[error("the job is {phase:?}, not Holding; try again when it is")]
+    NotHolding {
+        /// What it does instead.
+        phase: Phase,
+    },
     /// Too many commands wait.
     #[error("{COMMAND_BACKLOG} commands wait already; try again later")]
     Busy,
@@ -69,14 +107,13 @@ impl Commands {
     ///
     /// # Errors
     /// The job is over, too many wait, or the job refuses.
-    pub(crate) async fn ask(&self, ask: Ask) -> Result<Option<CheckpointId>, CommandError> {
+    pub(crate) async fn ask(&self, ask: Ask) -> Answer {
         let (reply, answer) = oneshot::channel();
         let sent = self.sender.try_send(JobCommand { ask, reply });
         sent.map_err(|error| match error {
             mpsc::error::TrySendError::Full(_) => CommandError::Busy,
             mpsc::error::TrySendError::Closed(_) => CommandError::Over,
         })?;
-        let answer = answer.await.map_err(|_| CommandError::Over)?;
-        answer.map_err(|reason| CommandError::Refused { reason })
+        answer.await.map_err(|_| CommandError::Over)?
     }
 }

@@ -20,11 +20,11 @@ use tidegate_protocol::{
     Action, CheckpointId, Command, Coordinator, Event, FromWorker, JobOutcome, Parallelism,
     ToWorker, WorkerId,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::clock::Clock;
-use crate::command::{Ask, JobCommand};
+use crate::command::{Ask, CommandError, JobCommand, Reply};
 use crate::job_event::JobEvent;
 use crate::progress::ProgressMeter;
 use crate::status::JobStatus;
@@ -33,17 +33,17 @@ use store::StoreTasks;
 /// How often progress is told and the driver shows that it is alive.
 const BEAT: Duration = Duration::from_secs(1);
 
+/// How long a job that is over waits for deletions under way.
+const DRAIN_LIMIT: Duration = Duration::from_secs(2);
+
 /// The only worker of a job of one process.
 const WORKER: WorkerId = WorkerId::FIRST;
 
-/// Who asked for something, and is told what it came to.
-type Reply = oneshot::Sender<Result<Option<CheckpointId>, String>>;
-
 /// What comes into the loop.
-pub(crate) struct Inputs {
+pub(crate) struct Inputs<'a> {
     /// Bounded by subtasks × running checkpoints.
     pub(crate) worker: mpsc::UnboundedReceiver<FromWorker>,
-    pub(crate) commands: mpsc::Receiver<JobCommand>,
+    pub(crate) commands: &'a mut mpsc::Receiver<JobCommand>,
 }
 
 /// Carries out what the coordinator decides.
@@ -59,6 +59,8 @@ pub(crate) struct Driver {
     request: u64,
     meter: ProgressMeter,
     is_asked_to_stop: bool,
+    /// Restarts of the job in this process before this driver.
+    earlier_restarts: u32,
     outcome: Option<JobOutcome>,
 }
 
@@ -71,6 +73,7 @@ impl Driver {
         folder: Arc<tidegate_storage::JobFolder>,
         status: Arc<JobStatus>,
     ) -> Self {
+        let earlier_restarts = status.view().phase.restart_count;
         Self {
             coordinator,
             worker,
@@ -82,13 +85,14 @@ impl Driver {
             replies: HashMap::new(),
             request: 0,
             meter: ProgressMeter::new(),
+            earlier_restarts,
             is_asked_to_stop: false,
             outcome: None,
         }
     }
 
     /// Runs the job to its end; gives back the worker, for its threads to be joined.
-    pub(crate) async fn run(mut self, mut inputs: Inputs) -> (JobOutcome, Worker) {
+    pub(crate) async fn run(mut self, mut inputs: Inputs<'_>) -> (JobOutcome, Worker) {
         self.handle(Event::Start);
         self.handle(Event::WorkerJoined {
             worker: WORKER,
@@ -112,7 +116,8 @@ impl Driver {
                 _ = beat.tick() => self.beat(),
             }
         };
-        self.end(&outcome).await;
+        self.report_progress(Instant::now());
+        self.store.drain(DRAIN_LIMIT).await;
         (outcome, self.worker)
     }
 
@@ -145,16 +150,28 @@ impl Driver {
     fn command(&mut self, command: JobCommand) {
         self.request += 1;
         let request = self.request;
-        self.replies.insert(request, command.reply);
-        // Requests whose asker has gone need no answer.
-        self.replies.retain(|_, reply| !reply.is_closed());
         self.is_asked_to_stop |= matches!(command.ask, Ask::Stop { .. });
-        let command = match command.ask {
-            Ask::Savepoint => Command::Savepoint { request },
-            Ask::Stop { is_immediate } => Command::Stop {
-                request,
-                is_immediate,
-            },
+        let JobCommand { ask, reply } = command;
+        let command = match ask {
+            Ask::Start => {
+                // It runs or is about to: whoever asks again is told the same.
+                let restored = self.status.view().phase.restored_checkpoint;
+                let restored = restored.and_then(|id| CheckpointId::new(id).ok());
+                return JobCommand { ask, reply }.answer(Ok(restored));
+            }
+            Ask::Reconfigure {
+                checkpoint_interval_ms,
+                retained_checkpoints,
+            } => {
+                let command = Command::Reconfigure {
+                    checkpoint_interval_ms,
+                    retained_checkpoints,
+                };
+                self.handle(Event::Command(command));
+                return JobCommand { ask, reply }.answer(Ok(None));
+            }
+            Ask::Savepoint { name } => Command::Savepoint { request, name },
+            Ask::Stop { mode } => Command::Stop { request, mode },
             Ask::Rescale { parallelism } => Command::Rescale {
                 request,
                 parallelism,
@@ -164,6 +181,9 @@ impl Driver {
                 checkpoint,
             },
         };
+        self.replies.insert(request, reply);
+        // Requests whose asker has gone need no answer.
+        self.replies.retain(|_, reply| !reply.is_closed());
         self.handle(Event::Command(command));
     }
 
@@ -198,7 +218,7 @@ impl Driver {
             Action::CommandDone { request, result } => {
                 if let Some(reply) = self.replies.remove(&request) {
                     // The asker may have gone meanwhile.
-                    let _ = reply.send(result);
+                    let _ = reply.send(result.map_err(|reason| CommandError::Refused { reason }));
                 }
             }
             Action::Finish(outcome) => self.outcome = Some(outcome),

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use tidegate_api::job_config::JobConfigError;
 use tidegate_engine::BoxError;
-use tidegate_protocol::{IdError, JobOutcome};
+use tidegate_protocol::{CheckpointId, FailureCategory, IdError, JobOutcome, RestoreError};
 use tidegate_storage::StorageError;
 
 use crate::arguments::ArgumentError;
@@ -59,6 +59,18 @@ pub enum StartError {
         /// Why it cannot be had, and what there is.
         problem: String,
     },
+    /// The state found does not fit the job.
+    #[error("cannot go on from checkpoint {checkpoint}")]
+    State {
+        /// The checkpoint.
+        checkpoint: CheckpointId,
+        /// The cause.
+        #[source]
+        source: RestoreError,
+    },
+    /// The certificates that the job API needs cannot be used.
+    #[error("cannot serve the job API by TLS")]
+    Certificates(#[source] BoxError),
     /// The job API cannot be served.
     #[error("cannot serve the job API on `{address}`; choose another address with `--listen`")]
     Listen {
@@ -87,11 +99,29 @@ impl StartError {
             Self::ReadConfig { .. } | Self::Config { .. } | Self::Number(_) => "InvalidConfig",
             Self::Build(_) => "BuildFailed",
             Self::Graph(_) => "InvalidPipeline",
+            Self::Storage {
+                source:
+                    StorageError::Damaged { .. }
+                    | StorageError::Missing { .. }
+                    | StorageError::Entry { .. }
+                    | StorageError::UnknownFormat { .. },
+                ..
+            } => FailureCategory::CheckpointUnreadable.as_str(),
             Self::Storage { source, .. } => source.category(),
-            Self::StartFrom { .. } => "NoSuchCheckpoint",
+            Self::StartFrom { .. } => FailureCategory::CheckpointMissing.as_str(),
+            Self::State { .. } => FailureCategory::StateIncompatible.as_str(),
+            Self::Certificates(_) => "CertificatesInvalid",
             Self::Listen { .. } => "ListenFailed",
             Self::System { .. } => "SystemFailed",
         }
+    }
+
+    /// Whether the same process may succeed later, since the cause lies outside of it.
+    pub const fn may_heal(&self) -> bool {
+        matches!(
+            self,
+            Self::Storage { .. } | Self::StartFrom { .. } | Self::State { .. }
+        )
     }
 }
 
@@ -132,7 +162,10 @@ impl Exit {
             | StartError::Graph(_)
             | StartError::StartFrom { .. }
             | StartError::Listen { .. } => Self::Invalid,
-            StartError::Storage { .. } | StartError::System { .. } => Self::Failed,
+            StartError::Storage { .. }
+            | StartError::State { .. }
+            | StartError::Certificates(_)
+            | StartError::System { .. } => Self::Failed,
         }
     }
 }

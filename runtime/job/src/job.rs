@@ -8,28 +8,28 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tidegate_api::job_config::JobConfig;
-use tidegate_engine::{JobGraph, Worker, WorkerConfig};
+use tidegate_engine::JobGraph;
 use tidegate_protocol::{
-    Coordinator, CoordinatorConfig, FromWorker, JobOutcome, Manifest, OperatorKind, OperatorPlan,
-    Parallelism, RestartPolicy, StartFrom,
+    CoordinatorConfig, JobOutcome, Manifest, OperatorKind, OperatorPlan, Parallelism, RestartPolicy,
 };
-use tokio::net::TcpListener;
-use tokio::runtime::{Builder, Handle, Runtime};
-use tokio::sync::mpsc;
+use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::system_ms;
 use crate::command::Commands;
-use crate::driver::{Driver, Inputs};
 use crate::error::StartError;
-use crate::http::{self, Api};
+use crate::http::{self, Api, Serving};
 use crate::job_event::JobEvent;
+use crate::life::Life;
 use crate::logging;
-use crate::model::{GraphView, JobView, OperatorView, Phase, PhaseView, ProgressView, ResultView};
+use crate::model::{
+    GraphView, JobView, OperatorView, Phase, PhaseView, ProgressView, ResultView, SettingsView,
+};
 use crate::output::{Output, Screen};
 use crate::parent;
-use crate::signals::{Signals, exit_at_once};
-use crate::start::{Prepared, prepare};
+use crate::signals::Interrupts;
+use crate::start::Prepared;
 use crate::status::JobStatus;
+use crate::supervised::SupervisorLink;
 
 /// Threads that wait for stores, sockets and clocks; records are processed on threads of their own.
 const IO_THREADS: usize = 2;
@@ -37,8 +37,6 @@ const IO_THREADS: usize = 2;
 const BLOCKING_THREADS_MAX: usize = 64;
 /// How long answers of the job API that are on their way may take once the job is over.
 const HTTP_LINGER: Duration = Duration::from_secs(1);
-/// How long user code may take to give its threads back.
-const SHUTDOWN_LIMIT: Duration = Duration::from_secs(5);
 
 /// Runs a job until it is over, printing what happens. Signals stop it.
 ///
@@ -53,15 +51,9 @@ pub fn run_job(config: &JobConfig, graph: JobGraph) -> Result<JobOutcome, StartE
     }
     let is_redrawn = config.output.is_terminal && !prints_beside(&graph);
     let screen = Screen::stderr(is_redrawn);
-    logging::start(config.log_level, Arc::clone(&screen));
     let runtime = io_runtime()?;
     let ended = runtime.block_on(run(config, Arc::new(graph), screen));
-    let result = ended.map(|(outcome, worker, output)| {
-        let ended = runtime
-            .block_on(async { tokio::time::timeout(SHUTDOWN_LIMIT, worker.shutdown()).await });
-        if ended.is_err() {
-            tracing::warn!("user code does not let go of its thread; the process ends without it");
-        }
+    let result = ended.map(|(outcome, output)| {
         output.finish();
         outcome
     });
@@ -94,99 +86,70 @@ async fn run(
     config: &JobConfig,
     graph: Arc<JobGraph>,
     screen: Arc<Screen>,
-) -> Result<(JobOutcome, Worker, Output), StartError> {
-    let mut signals = Signals::catch().map_err(system("the handling of signals"))?;
-    let prepared = tokio::select! {
-        prepared = prepare(config) => prepared?,
-        () = signals.next() => exit_at_once(&screen),
-    };
-    let listener = match &config.listen_address {
-        Some(address) => Some(listen(address).await?),
-        None => None,
-    };
-    let status = Arc::new(JobStatus::new(
-        job_view(config, &graph, &prepared),
-        graph_view(&graph),
-    ));
-    let output = Output::start(&config.output, Arc::clone(&screen), status.subscribe());
+) -> Result<(JobOutcome, Output), StartError> {
+    let interrupts = Interrupts::catch().map_err(system("the handling of signals"))?;
+    let supervisor = SupervisorLink::take().map_err(system("the talk with the supervisor"))?;
+    let view = job_view(config, &graph, &supervisor);
+    let log_levels = logging::start(view.settings.log_level, Arc::clone(&screen));
+    let status = Arc::new(JobStatus::new(view, graph_view(&graph)));
+    let output = Output::start(config, Arc::clone(&screen), status.subscribe());
     let output = output.map_err(system("the thread that prints"))?;
-    announce(config, &graph, &prepared, listener.as_ref(), &status);
 
-    let (commands, command_receiver) = Commands::channel();
-    let serving = listener.map(|listener| {
-        let api = Api::new(Arc::clone(&status), commands.clone(), config);
-        http::serve(listener, api)
-    });
-    let stopping = tokio::spawn(signals.stop_job(commands, screen));
-
-    let (worker_sender, worker_receiver) = mpsc::unbounded_channel();
-    let worker = start_worker(&graph, &prepared, worker_sender)?;
-    let coordinator = Coordinator::new(
-        coordinator_config(config, prepared.start_from)?,
-        graph.plan(),
-    );
-    let folder = prepared.folder;
-    let slot_count = graph.plan().max_parallelism.get();
-    let driver = Driver::new(coordinator, worker, slot_count, folder, status);
-    let inputs = Inputs {
-        worker: worker_receiver,
-        commands: command_receiver,
-    };
-    let (outcome, worker) = driver.run(inputs).await;
-    stopping.abort();
-    if let Some(serving) = serving {
-        serving.finish(HTTP_LINGER).await;
+    let (sender, commands) = Commands::channel();
+    let api = Api::new(Arc::clone(&status), sender.clone(), log_levels, config);
+    let serving = http::serve_all(config, api).await?;
+    if config.linger {
+        tell_start(config, &status, &serving);
     }
-    Ok((outcome, worker, output))
-}
-
-async fn listen(address: &str) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address)
-        .await
-        .map_err(|source| StartError::Listen {
-            address: address.to_owned(),
-            source,
-        })
-}
-
-fn start_worker(
-    graph: &Arc<JobGraph>,
-    prepared: &Prepared,
-    events: mpsc::UnboundedSender<FromWorker>,
-) -> Result<Worker, StartError> {
-    let worker_config = WorkerConfig {
-        // As many as a rescale may ask for; threads are started as they are needed.
-        slot_count: graph.plan().max_parallelism.get(),
-        io: Handle::current(),
-        folder: Some(Arc::clone(&prepared.folder)),
-    };
-    let worker = Worker::start(Arc::clone(graph), worker_config, events);
-    worker.map_err(system("the compute threads"))
-}
-
-fn coordinator_config(
-    config: &JobConfig,
-    start_from: StartFrom,
-) -> Result<CoordinatorConfig, StartError> {
-    Ok(CoordinatorConfig {
+    let life = Life {
+        config,
+        graph: Arc::clone(&graph),
+        status,
+        sender,
+        commands,
+        interrupts,
+        screen,
+        supervisor,
         parallelism: Parallelism::new(config.parallelism)?,
-        checkpoint_interval_ms: config.checkpoint.interval_ms,
+    };
+    let outcome = life
+        .run(|prepared, status| {
+            if !config.linger {
+                tell_start(config, status, &serving);
+            }
+            announce(&graph, prepared, status);
+        })
+        .await;
+    for server in serving {
+        server.finish(HTTP_LINGER).await;
+    }
+    Ok((outcome?, output))
+}
+
+pub(crate) fn coordinator_config(
+    config: &JobConfig,
+    settings: &SettingsView,
+    prepared: &Prepared,
+    parallelism: Parallelism,
+) -> CoordinatorConfig {
+    CoordinatorConfig {
+        parallelism,
+        checkpoint_interval_ms: settings.checkpoint_interval_ms,
         checkpoint_timeout_ms: config.checkpoint.timeout_ms,
         min_pause_ms: config.checkpoint.min_pause_ms,
-        retained_checkpoints: config.checkpoint.retained_count,
+        retained_checkpoints: settings.retained_checkpoints,
         restart: RestartPolicy {
             initial_backoff_ms: config.restart.initial_delay_ms,
             max_backoff_ms: config.restart.max_delay_ms,
             max_restarts: Some(config.restart.attempts),
             reset_after_ms: config.restart.reset_after_ms,
         },
-        start_from,
-        // Whoever starts the job by hand means it each time.
-        start_generation: u64::try_from(system_ms()).unwrap_or(0),
+        start_from: prepared.start_from.clone(),
+        start_generation: prepared.start_generation,
         writer: writer(),
         // The hasher's keys are random and differ for every process.
         nonce_seed: RandomState::new().hash_one((process::id(), system_ms())),
-    })
+    }
 }
 
 /// This process, for people who read the checkpoint log.
@@ -195,34 +158,32 @@ fn writer() -> String {
     format!("process {} on {}", process::id(), host.trim())
 }
 
+/// Tells that the process is set up.
+fn tell_start(config: &JobConfig, status: &JobStatus, serving: &[Serving]) {
+    let event = JobEvent::Started {
+        namespace: config.namespace.clone(),
+        name: config.name.clone(),
+        folder: status.view().folder,
+        parallelism: config.parallelism,
+        address: serving.first().map(|server| server.address.to_string()),
+    };
+    status.publish(system_ms(), event);
+}
+
 /// Tells what a user should know before anything runs.
-fn announce(
-    config: &JobConfig,
-    graph: &JobGraph,
-    prepared: &Prepared,
-    listener: Option<&TcpListener>,
-    status: &JobStatus,
-) {
+fn announce(graph: &JobGraph, prepared: &Prepared, status: &JobStatus) {
     let now_ms = system_ms();
-    let address = listener.and_then(|listener| listener.local_addr().ok());
-    status.publish(
-        now_ms,
-        JobEvent::Started {
-            namespace: config.namespace.clone(),
-            name: config.name.clone(),
-            folder: prepared.folder.url().to_string(),
-            parallelism: config.parallelism,
-            address: address.map(|address| address.to_string()),
-        },
-    );
+    let known = status.view().warnings;
     for source in graph.unreplayable_sources() {
         let message = format!(
             "source `{source}` cannot be read again: after a failure, what it gave since the last \
              checkpoint is lost"
         );
-        status.publish(now_ms, JobEvent::Warning { message });
+        if !known.contains(&message) {
+            status.publish(now_ms, JobEvent::Warning { message });
+        }
     }
-    if let Some(manifest) = &prepared.finished {
+    if let Some(manifest) = prepared.finished() {
         let message = finished_before(manifest);
         status.publish(now_ms, JobEvent::Notice { message });
     }
@@ -236,21 +197,29 @@ fn finished_before(manifest: &Manifest) -> String {
     )
 }
 
-fn job_view(config: &JobConfig, graph: &JobGraph, prepared: &Prepared) -> JobView {
+fn job_view(config: &JobConfig, graph: &JobGraph, supervisor: &SupervisorLink) -> JobView {
     let results = graph.sink_locations().into_iter();
+    let started_ms = system_ms();
     JobView {
         namespace: config.namespace.clone(),
         name: config.name.clone(),
-        folder: prepared.folder.url().to_string(),
+        folder: config.job_folder(),
         phase: PhaseView::new(Phase::Starting, 0),
         parallelism: config.parallelism,
         max_parallelism: graph.plan().max_parallelism.get(),
-        started_ms: system_ms(),
+        phase_since_ms: started_ms,
+        started_ms,
+        start_generation: config.start_generation,
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        settings: SettingsView::new(config),
+        last_exit: supervisor.last_exit().cloned(),
+        process_restart_count: supervisor.restart_count(),
         last_failure: None,
         last_checkpoint: None,
         completed_checkpoint_count: 0,
         failed_checkpoint_count: 0,
         failing_checkpoint_count: 0,
+        last_failed_checkpoint: None,
         progress: ProgressView::default(),
         results: results
             .map(|(sink, location)| ResultView { sink, location })

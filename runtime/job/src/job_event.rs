@@ -88,6 +88,8 @@ pub enum JobEvent {
         phase: Phase,
         /// Why, where there is more to say.
         reason: Option<String>,
+        /// The kind of failure in one word, of a job that failed.
+        category: Option<String>,
         /// The checkpoint or savepoint that it can go on from.
         checkpoint: Option<u64>,
         /// Where results lie.

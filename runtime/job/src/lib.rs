@@ -8,6 +8,7 @@ mod error;
 mod http;
 mod job;
 pub mod job_event;
+mod life;
 mod logging;
 pub mod model;
 mod output;
@@ -19,12 +20,15 @@ mod settings;
 mod signals;
 mod start;
 mod status;
+mod stop;
+mod supervised;
+mod supervisor;
 
 pub use arguments::{ArgumentError, Arguments};
 pub use error::{Exit, StartError};
 pub use http::openapi;
 pub use job::run_job;
-pub use program::{Program, run};
+pub use program::{Program, run, supervised};
 pub use tidegate_api::job_config;
 
 pub use tidegate_connectors as connectors;

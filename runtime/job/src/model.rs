@@ -1,15 +1,23 @@
 //! What the job API tells, as JSON. Times are milliseconds since the epoch.
 
+mod process;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_engine::NodeDescription;
 use tidegate_protocol::{CheckpointKind, LogNumber, Manifest, OperatorKind};
+
+pub use process::{LastExitView, LogLevelView, SettingsView};
 
 /// What a job is doing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
     /// Reads the checkpoint log and takes over from earlier attempts.
     Starting,
+    /// Cannot start; it tries again by itself.
+    Blocked,
+    /// Could start, and waits to be let go.
+    Holding,
     /// Subtasks restore their state.
     Restoring,
     /// Every subtask runs.
@@ -28,6 +36,23 @@ pub enum Phase {
     Failed,
 }
 
+impl Phase {
+    /// Every phase.
+    pub(crate) const ALL: [Self; 11] = [
+        Self::Starting,
+        Self::Blocked,
+        Self::Holding,
+        Self::Restoring,
+        Self::Running,
+        Self::BackingOff,
+        Self::Stopping,
+        Self::Finished,
+        Self::Stopped,
+        Self::Fenced,
+        Self::Failed,
+    ];
+}
+
 /// What a job is doing, and why.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -37,9 +62,11 @@ pub struct PhaseView {
     pub phase: Phase,
     /// Why, where there is more to say.
     pub reason: Option<String>,
+    /// The kind of trouble in one word, of a job that is blocked, waits after a failure or failed.
+    pub category: Option<String>,
     /// Its running attempt.
     pub attempt: Option<u64>,
-    /// The checkpoint from which that attempt goes on.
+    /// The checkpoint from which that attempt goes on, or would go on while it is held.
     pub restored_checkpoint: Option<u64>,
     /// When it starts again, while it waits.
     pub restart_ms: Option<i64>,
@@ -53,6 +80,7 @@ impl PhaseView {
         Self {
             phase,
             reason: None,
+            category: None,
             attempt: None,
             restored_checkpoint: None,
             restart_ms: None,
@@ -91,6 +119,8 @@ pub struct CheckpointView {
     pub log_number: u64,
     /// Why it was taken.
     pub kind: CheckpointKindView,
+    /// The name that a savepoint was asked for with.
+    pub name: Option<String>,
     /// The attempt that took it.
     pub attempt: u64,
     /// When its barriers were injected.
@@ -120,6 +150,7 @@ impl CheckpointView {
             id: manifest.checkpoint.get(),
             log_number: number.get(),
             kind: manifest.kind.into(),
+            name: manifest.name.clone(),
             attempt: manifest.attempt.get(),
             triggered_ms: manifest.triggered_ms,
             completed_ms: manifest.completed_ms,
@@ -210,6 +241,21 @@ pub struct FailureView {
     pub message: String,
     /// Whether trying again cannot help.
     pub is_permanent: bool,
+    /// The kind of failure in one word.
+    pub category: String,
+}
+
+/// A checkpoint that failed while the job went on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "FailedCheckpoint")]
+pub struct FailedCheckpointView {
+    /// When it was noticed.
+    pub time_ms: i64,
+    /// The checkpoint's number.
+    pub id: u64,
+    /// Why it failed.
+    pub reason: String,
 }
 
 /// How much was done, over all subtasks.
@@ -260,12 +306,24 @@ pub struct JobView {
     /// What it is doing.
     #[serde(flatten)]
     pub phase: PhaseView,
+    /// Since when it is doing that.
+    pub phase_since_ms: i64,
     /// How many subtasks each operator has.
     pub parallelism: u32,
     /// How many key groups the state has.
     pub max_parallelism: u32,
     /// When this process started.
     pub started_ms: i64,
+    /// The start generation that it was started with, where its starter gave one.
+    pub start_generation: Option<u64>,
+    /// The version of Tidegate that the program was built with.
+    pub version: String,
+    /// What can be changed while the job runs.
+    pub settings: SettingsView,
+    /// How the process before this one ended, in the same container.
+    pub last_exit: Option<LastExitView>,
+    /// How often a process of the job was started again in this container.
+    pub process_restart_count: u32,
     /// The newest failure in this process.
     pub last_failure: Option<FailureView>,
     /// The newest completed checkpoint.
@@ -276,6 +334,8 @@ pub struct JobView {
     pub failed_checkpoint_count: u64,
     /// How many checkpoints failed in a row.
     pub failing_checkpoint_count: u32,
+    /// The newest checkpoint that failed in this process.
+    pub last_failed_checkpoint: Option<FailedCheckpointView>,
     /// How much was done.
     pub progress: ProgressView,
     /// Where results lie.

@@ -14,7 +14,7 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-use tidegate_api::job_config::{OutputConfig, OutputFormat};
+use tidegate_api::job_config::{JobConfig, OutputFormat};
 use tokio::sync::broadcast;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -37,25 +37,28 @@ enum Printer {
 }
 
 impl Output {
-    /// Prints every event until the job has ended.
+    /// Prints every event until the job has ended; without progress where lines are kept rather
+    /// than watched, since metrics tell it there.
     ///
     /// # Errors
     /// The operating system refuses a thread.
     pub(crate) fn start(
-        config: &OutputConfig,
+        config: &JobConfig,
         screen: Arc<Screen>,
         mut events: broadcast::Receiver<Arc<JobEvent>>,
     ) -> std::io::Result<Self> {
-        let mut printer = match config.format {
+        let mut printer = match config.output.format {
             OutputFormat::Text => Printer::Text(TextPrinter::new(screen)),
             OutputFormat::Json => Printer::Json(JsonPrinter::new()),
         };
+        let is_kept = config.linger;
         let (finished, done) = mpsc::channel();
         thread::Builder::new()
             .name("tidegate-output".into())
             .spawn(move || {
                 loop {
                     match events.blocking_recv() {
+                        Ok(event) if is_kept && matches!(*event, JobEvent::Progress { .. }) => {}
                         Ok(event) => {
                             printer.print(&event);
                             if matches!(*event, JobEvent::Ended { .. }) {

@@ -10,6 +10,8 @@ use crate::arguments::{Arguments, Declared};
 use crate::error::{Exit, StartError};
 use crate::job::run_job;
 use crate::settings::{self, Settings};
+use crate::supervised::die_with_supervisor;
+use crate::supervisor;
 
 /// Runs a program without options of its own: what its `main` calls.
 ///
@@ -31,6 +33,27 @@ where
     F: FnOnce(&mut Pipeline, &Arguments) -> Result<(), BoxError>,
 {
     Program::new("").run(build)
+}
+
+/// Runs `main`, or, where the environment asks for it by `TIDEGATE_SUPERVISE=1` as in a pod, starts
+/// this program once more as a child that does so, and again whenever it dies. Gives the exit code.
+///
+/// [`run`] and [`Program::run`] do so by themselves; programs that call [`run_job`] wrap all that
+/// they do in it.
+pub fn supervised(main: impl FnOnce() -> u8) -> u8 {
+    if supervisor::is_asked_for() {
+        return supervisor::supervise();
+    }
+    if let Err(error) = die_with_supervisor() {
+        tell(&error.to_string());
+        return Exit::Interrupted as u8;
+    }
+    main()
+}
+
+fn tell(error: &str) {
+    // There is nobody to tell that standard error is gone.
+    let _ = writeln!(io::stderr(), "error: {error}");
 }
 
 /// A program with options of its own, which `--help` lists together with those of every job.
@@ -91,17 +114,21 @@ impl Program {
 
     /// Builds the pipeline and runs it until it ends or is stopped. What happens meanwhile is
     /// printed; the exit code is one of [`Exit`].
+    ///
+    /// With `TIDEGATE_SUPERVISE=1` in the environment, as in a pod, this process starts the program
+    /// once more as a child that does so, and starts it again whenever it dies.
     pub fn run<F>(self, build: F) -> ExitCode
     where
         F: FnOnce(&mut Pipeline, &Arguments) -> Result<(), BoxError>,
     {
-        let exit = self.try_run(build).unwrap_or_else(|error| {
-            let text = format!("error: {}\n", describe(&error));
-            // There is nobody to tell that standard error is gone.
-            let _ = io::stderr().write_all(text.as_bytes());
-            Exit::of_error(&error)
-        });
-        exit.into()
+        let run = || {
+            let exit = self.try_run(build).unwrap_or_else(|error| {
+                tell(&describe(&error));
+                Exit::of_error(&error)
+            });
+            exit as u8
+        };
+        supervised(run).into()
     }
 
     fn try_run<F>(self, build: F) -> Result<Exit, StartError>

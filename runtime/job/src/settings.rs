@@ -61,9 +61,11 @@ fn read_file(path: &Path) -> Result<Box<JobConfig>, StartError> {
         path: shown,
         source,
     })?;
-    config
-        .listen_address
-        .get_or_insert_with(|| CHOSEN_ADDRESS.to_owned());
+    if config.secure_api.is_none() {
+        config
+            .listen_address
+            .get_or_insert_with(|| CHOSEN_ADDRESS.to_owned());
+    }
     Ok(Box::new(config))
 }
 

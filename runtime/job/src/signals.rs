@@ -1,66 +1,56 @@
-//! Interrupts: the first one stops the job with a savepoint, the second one at once.
+//! Interrupts: SIGINT and SIGTERM, counted, for whoever waits for one.
 
 use std::process;
-use std::sync::Arc;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 
-use crate::command::{Ask, CommandError, Commands};
 use crate::error::Exit;
 use crate::output::Screen;
 
-/// SIGINT and SIGTERM, caught from now on.
-pub(crate) struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
+/// How many interrupts there were. Cheap to clone.
+#[derive(Debug, Clone)]
+pub(crate) struct Interrupts {
+    count: watch::Receiver<u32>,
 }
 
-impl Signals {
-    /// Catches both.
+impl Interrupts {
+    /// Catches SIGINT and SIGTERM from now on.
     ///
     /// # Errors
     /// The operating system refuses.
     pub(crate) fn catch() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut terminate = signal(SignalKind::terminate())?;
+        let (sender, count) = watch::channel(0);
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    _ = interrupt.recv() => {}
+                    _ = terminate.recv() => {}
+                }
+                sender.send_modify(|count| *count += 1);
+            }
+        });
+        Ok(Self { count })
     }
 
-    /// Waits for either.
-    pub(crate) async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
+    /// Waits until there were this many.
+    pub(crate) async fn reach(&mut self, wanted: u32) {
+        if self.count.wait_for(|count| *count >= wanted).await.is_err() {
+            // The runtime ends, and with it whoever waits.
+            std::future::pending().await
         }
     }
 
-    /// Stops the job as asked. Never returns; aborted when the job is over.
-    pub(crate) async fn stop_job(mut self, commands: Commands, screen: Arc<Screen>) {
-        self.next().await;
-        screen.print("interrupted: stops with a savepoint; interrupt again to stop at once");
-        let stop = Ask::Stop {
-            is_immediate: false,
-        };
-        let stopping = tokio::spawn({
-            let screen = Arc::clone(&screen);
-            async move {
-                if let Err(CommandError::Refused { reason }) = commands.ask(stop).await {
-                    screen.print(&format!(
-                        "the savepoint failed: {reason}; interrupt again to stop without one, the \
-                         next run then goes on from the last checkpoint"
-                    ));
-                }
-            }
-        });
-        self.next().await;
-        stopping.abort();
-        exit_at_once(&screen);
+    /// Whether there was one.
+    pub(crate) fn is_any(&self) -> bool {
+        *self.count.borrow() > 0
     }
 }
 
 /// Ends the process here and now, as `kill -9` would: whatever is complete stays.
-pub(crate) fn exit_at_once(screen: &Screen) -> ! {
+pub(crate) fn exit_at_once(screen: &Screen, exit: Exit) -> ! {
     screen.print("stopped at once; the next run goes on from the last checkpoint");
-    process::exit(i32::from(Exit::Interrupted as u8))
+    process::exit(i32::from(exit as u8))
 }

@@ -4,41 +4,93 @@
 use std::sync::Arc;
 
 use tidegate_api::job_config::{JobConfig, StartPoint, StorageConfig};
-use tidegate_protocol::{CheckpointId, Manifest, StartFrom};
-use tidegate_storage::{JobFolder, StorageError, StorageUrl, Store, StoreOptions};
+use tidegate_protocol::{
+    Base, CheckpointId, JobPlan, LogNumber, Manifest, Parallelism, StartFrom, check_restore,
+};
+use tidegate_storage::{JobFolder, Latest, StorageError, StorageUrl, Store, StoreOptions};
 
+use crate::clock::system_ms;
 use crate::error::StartError;
 
 /// What [`prepare`] found.
 pub(crate) struct Prepared {
     pub(crate) folder: Arc<JobFolder>,
     pub(crate) start_from: StartFrom,
-    /// The final checkpoint of a job that has finished before and would go on from there.
-    pub(crate) finished: Option<Manifest>,
+    /// Which start of the job this is.
+    pub(crate) start_generation: u64,
+    /// Whether this start was let go before: the log knows it.
+    pub(crate) is_known: bool,
+    /// The log's highest entry, if it is a newer start's: this one must not begin.
+    pub(crate) newer: Option<LogNumber>,
+    /// What the first attempt would go on from now.
+    pub(crate) base: Option<Manifest>,
+    /// Every retained checkpoint, ascending.
+    pub(crate) checkpoints: Vec<(LogNumber, Manifest)>,
 }
 
-/// Opens the job's folder, tests the store and reads the checkpoint to start from, if it is another
-/// job's.
+impl Prepared {
+    /// The final checkpoint of a job that has finished before and would go on from there.
+    pub(crate) fn finished(&self) -> Option<&Manifest> {
+        let is_latest = matches!(self.start_from, StartFrom::Latest);
+        self.base
+            .as_ref()
+            .filter(|manifest| manifest.is_final && is_latest)
+    }
+
+    /// Checks that the plan fits the state that it would go on from.
+    ///
+    /// # Errors
+    /// Each operator and state that does not fit.
+    pub(crate) fn check(&self, plan: &JobPlan, parallelism: Parallelism) -> Result<(), StartError> {
+        let Some(base) = &self.base else {
+            return Ok(());
+        };
+        let checkpoint = base.checkpoint;
+        check_restore(plan, Some(base), parallelism)
+            .map_err(|source| StartError::State { checkpoint, source })
+    }
+}
+
+/// Opens the job's folder, tests the store unless that is done, reads what the log retains, and
+/// the checkpoint to start from if it is another job's.
 ///
 /// # Errors
 /// A store that cannot be used or trusted, or a checkpoint that is not there.
-pub(crate) async fn prepare(config: &JobConfig) -> Result<Prepared, StartError> {
+pub(crate) async fn prepare(config: &JobConfig, is_tested: bool) -> Result<Prepared, StartError> {
     let storage_error = |source| StartError::Storage {
         url: config.job_folder(),
         source,
     };
     let folder = open_folder(config).await.map_err(storage_error)?;
     let folder = Arc::new(folder);
-    folder.self_test().await.map_err(storage_error)?;
-    let start_from = start_from(config, &folder).await?;
-    let finished = match start_from {
-        StartFrom::Latest => finished(&folder).await.map_err(storage_error)?,
-        StartFrom::Empty | StartFrom::Checkpoint(_) | StartFrom::Foreign(_) => None,
+    if !is_tested {
+        folder.self_test().await.map_err(storage_error)?;
+    }
+    let latest = folder.latest().await.map_err(storage_error)?;
+    let known = latest
+        .as_ref()
+        .map_or(0, |latest| latest.entry.start_generation);
+    // Whoever starts a job by hand means it each time, whatever the machine's clock says.
+    let by_hand = u64::try_from(system_ms()).unwrap_or(0).max(known + 1);
+    let start_generation = config.start_generation.unwrap_or(by_hand);
+    let is_known = known >= start_generation;
+    let newer = latest
+        .as_ref()
+        .map(|latest| latest.entry.number)
+        .filter(|_| known > start_generation);
+    // What it asked for then may be gone by now.
+    let start_from = match is_known {
+        true => StartFrom::Latest,
+        false => start_from(config, &folder).await?,
     };
     Ok(Prepared {
+        base: base(&start_from, latest.as_ref()),
         folder,
         start_from,
-        finished,
+        start_generation,
+        is_known,
+        newer,
+        checkpoints: latest.map(|latest| latest.checkpoints).unwrap_or_default(),
     })
 }
 
@@ -56,18 +108,23 @@ async fn open_folder(config: &JobConfig) -> Result<JobFolder, StorageError> {
     JobFolder::new(store, &config.namespace, &config.name)
 }
 
-/// The final checkpoint, if that is what the job would go on from.
-async fn finished(folder: &JobFolder) -> Result<Option<Manifest>, StorageError> {
-    let Some(latest) = folder.latest().await? else {
-        return Ok(None);
+/// What an attempt that starts now goes on from.
+fn base(start_from: &StartFrom, latest: Option<&Latest>) -> Option<Manifest> {
+    let checkpoints = latest.map_or(&[][..], |latest| &latest.checkpoints);
+    let find = |is_it: &dyn Fn(&(LogNumber, Manifest)) -> bool| {
+        let found = checkpoints.iter().find(|checkpoint| is_it(checkpoint));
+        found.map(|(_, manifest)| manifest.clone())
     };
-    let base = latest.entry.base();
-    let of_base =
-        |(number, _): &&(_, Manifest)| base == tidegate_protocol::Base::Checkpoint(*number);
-    let base = latest.checkpoints.iter().find(of_base);
-    Ok(base
-        .map(|(_, manifest)| manifest.clone())
-        .filter(|manifest| manifest.is_final))
+    match start_from {
+        StartFrom::Empty => None,
+        StartFrom::Foreign(manifest) => Some((**manifest).clone()),
+        StartFrom::Checkpoint(id) => find(&|(_, manifest)| manifest.checkpoint == *id),
+        StartFrom::Latest => match latest?.entry.base() {
+            Base::Empty => None,
+            Base::Foreign(manifest) => Some(*manifest),
+            Base::Checkpoint(wanted) => find(&|(number, _)| *number == wanted),
+        },
+    }
 }
 
 async fn start_from(config: &JobConfig, own: &JobFolder) -> Result<StartFrom, StartError> {

@@ -9,11 +9,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_engine::SubtaskMetrics;
-use tidegate_protocol::{Entry, LogNumber};
+use tidegate_protocol::{LogNumber, Manifest};
 use tokio::sync::broadcast;
 
 use crate::job_event::JobEvent;
-use crate::model::{CheckpointDetail, CheckpointView, GraphView, JobView};
+use crate::model::{
+    CheckpointDetail, CheckpointView, FailedCheckpointView, GraphView, JobView, SettingsView,
+};
 
 /// Events that a slow reader may lag behind before it loses some.
 const EVENT_BACKLOG: usize = 256;
@@ -29,19 +31,16 @@ pub(crate) struct JobStatus {
 #[derive(Debug)]
 struct Inner {
     job: JobView,
-    checkpoints: BTreeMap<LogNumber, Entry>,
+    checkpoints: BTreeMap<LogNumber, Manifest>,
     subtasks: Arc<Vec<SubtaskMetrics>>,
     /// When the driver last went through its loop, milliseconds since the epoch.
     alive_ms: i64,
-    /// When the current phase began.
-    phase_ms: i64,
 }
 
 impl JobStatus {
     pub(crate) fn new(job: JobView, graph: GraphView) -> Self {
         let inner = Inner {
             alive_ms: job.started_ms,
-            phase_ms: job.started_ms,
             job,
             checkpoints: BTreeMap::new(),
             subtasks: Arc::default(),
@@ -73,10 +72,22 @@ impl JobStatus {
     }
 
     /// Takes note of a retained checkpoint.
-    pub(crate) fn add_checkpoint(&self, entry: Entry) {
+    pub(crate) fn add_checkpoint(&self, number: LogNumber, manifest: Manifest) {
         let mut inner = self.lock();
-        inner.checkpoints.insert(entry.number, entry);
+        inner.checkpoints.insert(number, manifest);
         inner.job.last_checkpoint = inner.newest_checkpoint();
+    }
+
+    /// Takes note of where the job's checkpoints lie.
+    pub(crate) fn set_folder(&self, folder: String) {
+        self.lock().job.folder = folder;
+    }
+
+    /// Changes some of the settings; gives back all of them.
+    pub(crate) fn change_settings(&self, change: impl FnOnce(&mut SettingsView)) -> SettingsView {
+        let mut inner = self.lock();
+        change(&mut inner.job.settings);
+        inner.job.settings.clone()
     }
 
     /// Takes note of the newest attempt's counters.
@@ -109,27 +120,21 @@ impl JobStatus {
         self.lock().alive_ms
     }
 
-    pub(crate) fn phase_ms(&self) -> i64 {
-        self.lock().phase_ms
-    }
-
     /// Every retained checkpoint, newest first.
     pub(crate) fn checkpoints(&self) -> Vec<CheckpointView> {
         let inner = self.lock();
-        let entries = inner.checkpoints.values().rev();
-        let view = |entry: &Entry| Some(CheckpointView::new(entry.number, entry.manifest()?));
-        entries.filter_map(view).collect()
+        let entries = inner.checkpoints.iter().rev();
+        entries
+            .map(|(number, manifest)| CheckpointView::new(*number, manifest))
+            .collect()
     }
 
     /// One retained checkpoint.
     pub(crate) fn checkpoint(&self, id: u64) -> Option<CheckpointDetail> {
         let inner = self.lock();
-        inner.checkpoints.values().rev().find_map(|entry| {
-            let manifest = entry
-                .manifest()
-                .filter(|manifest| manifest.checkpoint.get() == id)?;
-            Some(CheckpointDetail::new(entry.number, manifest))
-        })
+        let mut entries = inner.checkpoints.iter().rev();
+        let (number, manifest) = entries.find(|(_, it)| it.checkpoint.get() == id)?;
+        Some(CheckpointDetail::new(*number, manifest))
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -140,8 +145,8 @@ impl JobStatus {
 
 impl Inner {
     fn newest_checkpoint(&self) -> Option<CheckpointView> {
-        let (number, entry) = self.checkpoints.last_key_value()?;
-        Some(CheckpointView::new(*number, entry.manifest()?))
+        let (number, manifest) = self.checkpoints.last_key_value()?;
+        Some(CheckpointView::new(*number, manifest))
     }
 
     fn apply(&mut self, now_ms: i64, event: &JobEvent) {
@@ -151,7 +156,7 @@ impl Inner {
             JobEvent::Warning { message } => job.warnings.push(message.clone()),
             JobEvent::PhaseChanged { phase } => {
                 if job.phase.phase != phase.phase {
-                    self.phase_ms = now_ms;
+                    job.phase_since_ms = now_ms;
                 }
                 job.phase = phase.clone();
             }
@@ -160,19 +165,69 @@ impl Inner {
                 job.failing_checkpoint_count = 0;
                 job.last_checkpoint = Some(checkpoint.clone());
             }
-            JobEvent::CheckpointFailed { failure_count, .. } => {
+            JobEvent::CheckpointFailed {
+                id,
+                reason,
+                failure_count,
+                ..
+            } => {
                 job.failed_checkpoint_count += 1;
                 job.failing_checkpoint_count = *failure_count;
+                job.last_failed_checkpoint = Some(FailedCheckpointView {
+                    time_ms: now_ms,
+                    id: *id,
+                    reason: reason.clone(),
+                });
             }
             JobEvent::StoreUnavailable { .. } => {}
             JobEvent::AttemptFailed { failure } => job.last_failure = Some(failure.clone()),
             JobEvent::Progress { progress, .. } => job.progress = progress.clone(),
-            JobEvent::Ended { phase, reason, .. } => {
-                self.phase_ms = now_ms;
+            JobEvent::Ended {
+                phase,
+                reason,
+                category,
+                ..
+            } => {
+                job.phase_since_ms = now_ms;
                 job.phase.phase = *phase;
                 job.phase.reason.clone_from(reason);
+                job.phase.category.clone_from(category);
                 job.phase.restart_ms = None;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::model::{Phase, PhaseView, ProgressView};
+
+    #[test]
+    fn a_phase_lasts_until_another_one_begins() {
+        let job = json!({
+            "namespace": "n", "name": "j", "folder": "f", "phase": "Starting", "restartCount": 0,
+            "parallelism": 1, "maxParallelism": 128, "startedMs": 5, "phaseSinceMs": 5,
+            "results": [], "version": "1", "processRestartCount": 0,
+            "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
+            "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
+            "failingCheckpointCount": 0, "progress": ProgressView::default(),
+        });
+        let graph = GraphView {
+            operators: Vec::new(),
+        };
+        let status = JobStatus::new(serde_json::from_value(job).unwrap(), graph);
+        let since_ms = |now_ms: i64, phase: Phase, restart_count: u32| {
+            let phase = PhaseView::new(phase, restart_count);
+            let event = JobEvent::PhaseChanged { phase };
+            status.publish(now_ms, event);
+            status.view().phase_since_ms
+        };
+        assert_eq!(since_ms(10, Phase::Running, 0), 10);
+        assert_eq!(since_ms(20, Phase::Running, 1), 10);
+        assert_eq!(since_ms(30, Phase::BackingOff, 1), 30);
+        assert_eq!(since_ms(40, Phase::Running, 1), 40);
     }
 }

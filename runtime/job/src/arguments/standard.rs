@@ -1,8 +1,8 @@
 //! The options that every program has when it is started by hand, and the settings they make.
 
 use tidegate_api::job_config::{
-    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, OutputConfig, OutputFormat, RestartConfig,
-    StorageConfig,
+    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, OnTerminate, OutputConfig, OutputFormat,
+    RestartConfig, StorageConfig,
 };
 use tidegate_api::spec::{CheckpointMode, LogLevel};
 use tidegate_api::start_from::StartFrom;
@@ -148,6 +148,11 @@ impl StandardOptions {
                 is_terminal,
             },
             parent_process_id: None,
+            start_generation: None,
+            hold: false,
+            linger: false,
+            on_terminate: OnTerminate::Savepoint,
+            secure_api: None,
         };
         Self {
             config,

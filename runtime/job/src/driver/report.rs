@@ -1,16 +1,13 @@
 //! What the coordinator and the worker report, as events for people and programs.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use tidegate_protocol::{Entry, Event, FromWorker, JobOutcome, JobState};
+use tidegate_protocol::{Entry, Event, FromWorker, JobState};
 
 use super::Driver;
 use crate::clock::system_ms;
 use crate::job_event::JobEvent;
 use crate::model::{CheckpointView, FailureView, Phase, PhaseView};
-
-/// How long a job that is over waits for deletions under way.
-const DRAIN_LIMIT: Duration = Duration::from_secs(2);
 
 impl Driver {
     pub(super) fn report_state(&mut self, state: &JobState) {
@@ -34,11 +31,13 @@ impl Driver {
             JobState::BackingOff {
                 until_ms,
                 reason,
+                category,
                 restart_count,
             } => PhaseView {
                 reason: Some(reason.clone()),
+                category: Some(category.to_string()),
                 restart_ms: Some(*until_ms),
-                restart_count: *restart_count,
+                restart_count: self.earlier_restarts + *restart_count,
                 ..new(Phase::BackingOff)
             },
             JobState::Stopping { attempt } => PhaseView {
@@ -65,7 +64,7 @@ impl Driver {
         };
         let checkpoint = CheckpointView::new(entry.number, manifest);
         let retained = entry.retained.clone();
-        self.status.add_checkpoint(entry);
+        self.status.add_checkpoint(entry.number, manifest.clone());
         self.status.set_retained(&retained);
         self.publish(JobEvent::CheckpointCompleted { checkpoint });
     }
@@ -76,9 +75,9 @@ impl Driver {
             entry: Ok(Some(entry)),
             ..
         } = event
-            && entry.manifest().is_some()
+            && let Some(manifest) = entry.manifest()
         {
-            self.status.add_checkpoint(entry.as_ref().clone());
+            self.status.add_checkpoint(entry.number, manifest.clone());
         }
     }
 
@@ -88,6 +87,7 @@ impl Driver {
             operator,
             message,
             is_permanent,
+            category,
             ..
         } = message
         else {
@@ -99,6 +99,7 @@ impl Driver {
             subtask: subtask.map(|subtask| subtask.to_string()),
             message: message.clone(),
             is_permanent: *is_permanent,
+            category: category.to_string(),
         };
         self.publish(JobEvent::AttemptFailed { failure });
     }
@@ -113,42 +114,5 @@ impl Driver {
             last_checkpoint: view.last_checkpoint,
             restart_count: view.phase.restart_count,
         });
-    }
-
-    /// Tells the end, once everything before it is told.
-    pub(super) async fn end(&mut self, outcome: &JobOutcome) {
-        let progress = self.meter.look(Instant::now(), &self.worker.metrics());
-        let view = self.status.view();
-        let latest = view.last_checkpoint.map(|checkpoint| checkpoint.id);
-        let (phase, reason, checkpoint) = match outcome {
-            JobOutcome::Finished { checkpoint } => (
-                Phase::Finished,
-                None,
-                checkpoint.map(|id| id.get()).or(latest),
-            ),
-            JobOutcome::Stopped { savepoint } => (
-                Phase::Stopped,
-                None,
-                savepoint.map(|id| id.get()).or(latest),
-            ),
-            JobOutcome::Fenced { by } => {
-                let reason = format!(
-                    "another process has taken this job over (log entry {by}); this one stopped \
-                     and committed nothing since"
-                );
-                (Phase::Fenced, Some(reason), latest)
-            }
-            JobOutcome::Failed { reason } => (Phase::Failed, Some(reason.clone()), latest),
-        };
-        let duration_ms = u64::try_from(system_ms() - view.started_ms).unwrap_or(0);
-        self.publish(JobEvent::Ended {
-            phase,
-            reason,
-            checkpoint,
-            results: view.results,
-            progress,
-            duration_ms,
-        });
-        self.store.drain(DRAIN_LIMIT).await;
     }
 }

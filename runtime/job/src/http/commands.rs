@@ -1,15 +1,19 @@
 //! What can be asked for. Each answer comes when the thing is done.
 
 use axum::Json;
+use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use tidegate_protocol::{CheckpointId, Parallelism};
+use tidegate_protocol::{CheckpointId, Parallelism, StopMode};
 
 use super::{Api, Problem};
 use crate::command::Ask;
+
+/// The longest name of an object in Kubernetes.
+const NAME_LENGTH_MAX: usize = 253;
 
 /// The checkpoint that a request led to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -25,6 +29,18 @@ pub(crate) struct StopRequest {
     /// Whether to take a savepoint first; the job goes on if that fails.
     #[serde(default = "yes")]
     savepoint: bool,
+    /// Whether to take an ordinary checkpoint first, where no savepoint is taken.
+    #[serde(default)]
+    checkpoint: bool,
+}
+
+/// What savepoint to take.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SavepointRequest {
+    /// Its name. Where a retained savepoint has it already, that one is the answer.
+    #[serde(default)]
+    name: Option<String>,
 }
 
 const fn yes() -> bool {
@@ -52,8 +68,35 @@ fn body<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
         .map_err(|rejection| Problem::bad_request(rejection.body_text()))
 }
 
-pub(super) async fn savepoint(State(api): State<Api>) -> Answer<(StatusCode, Json<CommandAnswer>)> {
-    let checkpoint = api.commands.ask(Ask::Savepoint).await?;
+/// Whether a savepoint may bear the name: an object's name in Kubernetes.
+fn is_name(name: &str) -> bool {
+    let is_edge = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let is_label = |label: &str| {
+        let bytes = label.as_bytes();
+        bytes.first().copied().is_some_and(is_edge)
+            && bytes.last().copied().is_some_and(is_edge)
+            && bytes.iter().all(|&byte| is_edge(byte) || byte == b'-')
+    };
+    name.len() <= NAME_LENGTH_MAX && name.split('.').all(is_label)
+}
+
+pub(super) async fn savepoint(
+    State(api): State<Api>,
+    request: Bytes,
+) -> Answer<(StatusCode, Json<CommandAnswer>)> {
+    let request: Option<SavepointRequest> = match request.is_empty() {
+        true => None,
+        false => serde_json::from_slice(&request)
+            .map_err(|error| Problem::bad_request(error.to_string()))?,
+    };
+    let name = request.and_then(|request| request.name);
+    if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
+        return Err(Problem::bad_request(format!(
+            "name is {name:?}, but must consist of lower-case letters, digits, hyphens and dots, \
+             and begin and end with a letter or digit"
+        )));
+    }
+    let checkpoint = api.commands.ask(Ask::Savepoint { name }).await?;
     Ok((StatusCode::CREATED, answer(checkpoint)))
 }
 
@@ -61,9 +104,18 @@ pub(super) async fn stop(
     State(api): State<Api>,
     request: Result<Json<StopRequest>, JsonRejection>,
 ) -> Answer<Json<CommandAnswer>> {
-    let is_immediate = !body(request)?.savepoint;
-    let checkpoint = api.commands.ask(Ask::Stop { is_immediate }).await?;
+    let request = body(request)?;
+    let mode = match (request.savepoint, request.checkpoint) {
+        (true, _) => StopMode::Savepoint,
+        (false, true) => StopMode::Checkpoint,
+        (false, false) => StopMode::Immediate,
+    };
+    let checkpoint = api.commands.ask(Ask::Stop { mode }).await?;
     Ok(answer(checkpoint))
+}
+
+pub(super) async fn start(State(api): State<Api>) -> Answer<Json<CommandAnswer>> {
+    Ok(answer(api.commands.ask(Ask::Start).await?))
 }
 
 pub(super) async fn rescale(
@@ -91,4 +143,19 @@ pub(super) async fn release(State(api): State<Api>, Path(id): Path<String>) -> A
     let checkpoint = checkpoint.ok_or_else(|| Problem::no_such_checkpoint(&id))?;
     api.commands.ask(Ask::Release { checkpoint }).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_savepoints_name_is_an_objects_name() {
+        for name in ["a", "before-upgrade", "v1.2", "0"] {
+            assert!(is_name(name), "{name}");
+        }
+        for name in ["", "-a", "a-", "A", "a b", "a..b", "../a", &"a".repeat(254)] {
+            assert!(!is_name(name), "{name}");
+        }
+    }
 }

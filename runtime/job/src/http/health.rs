@@ -24,13 +24,16 @@ pub(super) async fn livez(State(api): State<Api>) -> (StatusCode, String) {
 
 /// The job is ready when its subtasks run and its last checkpoint is not too old.
 pub(super) async fn readyz(State(api): State<Api>) -> (StatusCode, String) {
-    let running_ms = system_ms().saturating_sub(api.status.phase_ms());
     let now_ms = system_ms();
+    let view = api.status.view();
+    let running_ms = now_ms.saturating_sub(view.phase_since_ms);
+    let interval_ms = view.settings.checkpoint_interval_ms;
     answer(ready(
-        &api.status.view(),
+        &view,
         now_ms,
         running_ms,
-        api.checkpoint_age_max_ms,
+        // By then one was triggered, and has completed or failed.
+        interval_ms.map(|interval_ms| interval_ms.saturating_add(api.checkpoint_lag_ms)),
     ))
 }
 
@@ -57,7 +60,11 @@ fn ready(
     }
     if job.failing_checkpoint_count >= FAILING_CHECKPOINTS_MAX {
         let count = job.failing_checkpoint_count;
-        return Err(format!("{count} checkpoints in a row have failed"));
+        let last = job.last_failed_checkpoint.as_ref();
+        let why = last.map_or(String::new(), |last| {
+            format!("; the last one: {}", last.reason)
+        });
+        return Err(format!("{count} checkpoints in a row have failed{why}"));
     }
     let Some(age_max_ms) = age_max_ms else {
         return Ok(());
@@ -84,7 +91,10 @@ mod tests {
     fn job(phase: &str, failing: u32) -> JobView {
         let value = json!({
             "namespace": "n", "name": "j", "folder": "f", "phase": phase, "restartCount": 0,
-            "parallelism": 1, "maxParallelism": 128, "startedMs": 0, "results": [],
+            "parallelism": 1, "maxParallelism": 128, "startedMs": 0,
+            "phaseSinceMs": 0, "results": [],
+            "version": "1", "processRestartCount": 0,
+            "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
             "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
             "failingCheckpointCount": failing, "progress": crate::model::ProgressView::default(),
         });

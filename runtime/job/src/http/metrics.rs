@@ -10,7 +10,7 @@ use axum::response::IntoResponse;
 use tidegate_engine::{OperatorMetrics, SubtaskMetrics};
 
 use super::Api;
-use crate::model::{JobView, Phase};
+use crate::model::{CheckpointView, JobView, Phase};
 use exposition::{Exposition, Kind};
 
 const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -137,6 +137,7 @@ fn render_job(job: &JobView, text: &mut Exposition) {
         "Whether every subtask runs.",
     );
     text.sample(&[], is_running);
+    render_phase(job, text);
     text.family(
         "tidegate_job_parallelism",
         Kind::Gauge,
@@ -149,6 +150,9 @@ fn render_job(job: &JobView, text: &mut Exposition) {
     let help = "Restarts of the job within this process.";
     text.family("tidegate_job_restarts_total", Kind::Counter, help);
     text.sample(&[], f64::from(job.phase.restart_count));
+    let help = "Processes of the job that were started again in this container.";
+    text.family("tidegate_job_process_restarts_total", Kind::Counter, help);
+    text.sample(&[], f64::from(job.process_restart_count));
     let help = "Checkpoints and savepoints that ended.";
     text.family("tidegate_job_checkpoints_total", Kind::Counter, help);
     text.sample(
@@ -156,9 +160,37 @@ fn render_job(job: &JobView, text: &mut Exposition) {
         job.completed_checkpoint_count as f64,
     );
     text.sample(&[("result", "failed")], job.failed_checkpoint_count as f64);
-    let Some(last) = &job.last_checkpoint else {
-        return;
-    };
+    let help = "Checkpoints that failed since one was completed.";
+    text.family(
+        "tidegate_job_checkpoint_failures_in_a_row",
+        Kind::Gauge,
+        help,
+    );
+    text.sample(&[], f64::from(job.failing_checkpoint_count));
+    if let Some(last) = &job.last_checkpoint {
+        render_checkpoint(last, text);
+    }
+}
+
+/// What the job does, and what is wrong where something is.
+fn render_phase(job: &JobView, text: &mut Exposition) {
+    let help = "What the job does: 1 for its phase and 0 for all others.";
+    text.family("tidegate_job_phase", Kind::Gauge, help);
+    for phase in Phase::ALL {
+        let is_now = f64::from(u8::from(job.phase.phase == phase));
+        text.sample(&[("phase", &format!("{phase:?}"))], is_now);
+    }
+    let help = "Why the job is blocked, waits after a failure or has failed, while it is so.";
+    text.family("tidegate_job_trouble", Kind::Gauge, help);
+    if let Some(category) = &job.phase.category {
+        text.sample(&[("reason", category)], 1.0);
+    }
+    let help = "The version of Tidegate that the program was built with.";
+    text.family("tidegate_job_build_info", Kind::Gauge, help);
+    text.sample(&[("version", &job.version)], 1.0);
+}
+
+fn render_checkpoint(last: &CheckpointView, text: &mut Exposition) {
     let families = [
         (
             "completed_timestamp_seconds",

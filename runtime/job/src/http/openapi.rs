@@ -4,10 +4,11 @@ use schemars::generate::{SchemaGenerator, SchemaSettings};
 use schemars::{JsonSchema, Schema};
 use serde_json::{Map, Value, json};
 
-use super::commands::{CommandAnswer, RescaleRequest, StopRequest};
+use super::commands::{CommandAnswer, RescaleRequest, SavepointRequest, StopRequest};
 use super::problem::Problem;
+use super::settings::SettingsRequest;
 use crate::job_event::JobEvent;
-use crate::model::{CheckpointDetail, CheckpointView, GraphView, JobView};
+use crate::model::{CheckpointDetail, CheckpointView, GraphView, JobView, SettingsView};
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -22,6 +23,7 @@ struct Operation {
     id: &'static str,
     summary: &'static str,
     request: Option<SchemaOf>,
+    is_request_required: bool,
     status: &'static str,
     answer: Answer,
     problems: &'static [&'static str],
@@ -40,6 +42,7 @@ const GET: Operation = Operation {
     id: "",
     summary: "",
     request: None,
+    is_request_required: true,
     status: "200",
     answer: Answer::Text,
     problems: &[],
@@ -94,10 +97,12 @@ const OPERATIONS: &[Operation] = &[
     Operation {
         path: "/v1/savepoints",
         id: "createSavepoint",
-        summary: "Take a savepoint. The answer comes when it is complete.",
+        summary: "Take a savepoint, of a name if one is given; where a retained savepoint has the \
+                  name, that one is the answer. The answer comes when it is complete.",
+        request: Some(schema_of::<SavepointRequest>),
+        is_request_required: false,
         status: "201",
         answer: Answer::Json(schema_of::<CommandAnswer>),
-        problems: &["409", "429", "503"],
         ..POST
     },
     Operation {
@@ -107,6 +112,26 @@ const OPERATIONS: &[Operation] = &[
                   savepoint is complete.",
         request: Some(schema_of::<StopRequest>),
         answer: Answer::Json(schema_of::<CommandAnswer>),
+        ..POST
+    },
+    Operation {
+        path: "/v1/start",
+        id: "startJob",
+        summary: "Let a held job go on. Asked again, it changes nothing. The answer tells the \
+                  checkpoint from which it goes on.",
+        answer: Answer::Json(schema_of::<CommandAnswer>),
+        problems: &["409", "429", "503"],
+        ..POST
+    },
+    Operation {
+        method: "patch",
+        path: "/v1/settings",
+        id: "changeSettings",
+        summary: "Change settings while the job runs; what is left out stays. The answer tells all \
+                  of them.",
+        request: Some(schema_of::<SettingsRequest>),
+        answer: Answer::Json(schema_of::<SettingsView>),
+        problems: &["400", "429"],
         ..POST
     },
     Operation {
@@ -219,8 +244,9 @@ fn describe(operation: &Operation, generator: &mut SchemaGenerator) -> Value {
     }
     if let Some(schema) = operation.request {
         let schema = schema(generator);
-        described["requestBody"] =
-            json!({"required": true, "content": {"application/json": {"schema": schema}}});
+        let content = json!({"application/json": {"schema": schema}});
+        let is_required = operation.is_request_required;
+        described["requestBody"] = json!({"required": is_required, "content": content});
     }
     described
 }

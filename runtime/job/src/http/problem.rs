@@ -52,6 +52,8 @@ impl From<CommandError> for Problem {
             CommandError::Over => (StatusCode::SERVICE_UNAVAILABLE, "JobOver"),
             CommandError::Busy => (StatusCode::TOO_MANY_REQUESTS, "Busy"),
             CommandError::Refused { .. } => (StatusCode::CONFLICT, "Refused"),
+            CommandError::NotRunning { .. } => (StatusCode::CONFLICT, "NotRunning"),
+            CommandError::NotHolding { .. } => (StatusCode::CONFLICT, "NotHolding"),
         };
         Self::new(status, category, error.to_string())
     }

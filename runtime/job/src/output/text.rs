@@ -103,6 +103,11 @@ impl TextPrinter {
                 };
                 self.say(&from);
             }
+            Phase::Blocked => {
+                let reason = now.reason.as_deref().unwrap_or_default();
+                self.say(&format!("cannot start: {reason}; tries again by itself"));
+            }
+            Phase::Holding => self.say("is ready, and waits to be let go"),
             Phase::BackingOff => {
                 let wait_ms = now.restart_ms.unwrap_or(0).saturating_sub(system_ms());
                 let wait = duration(u64::try_from(wait_ms).unwrap_or(0));
@@ -165,6 +170,7 @@ impl TextPrinter {
             results,
             progress,
             duration_ms,
+            ..
         } = event
         else {
             return;

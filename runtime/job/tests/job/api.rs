@@ -1,74 +1,11 @@
 //! The job API, by a real HTTP client.
 
 use std::io::{BufRead, BufReader};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
-use crate::support::{LIMIT, Process, TestJob, end};
-
-struct Client {
-    agent: ureq::Agent,
-    base: String,
-}
-
-impl Client {
-    fn of(process: &mut Process) -> Self {
-        let config = ureq::Agent::config_builder().http_status_as_error(false);
-        let config = config.timeout_global(Some(LIMIT)).build();
-        Self {
-            agent: config.into(),
-            base: format!("http://{}", process.address()),
-        }
-    }
-
-    fn get(&self, path: &str) -> (u16, String) {
-        let mut answer = self
-            .agent
-            .get(format!("{}{path}", self.base))
-            .call()
-            .unwrap();
-        (
-            answer.status().as_u16(),
-            answer.body_mut().read_to_string().unwrap(),
-        )
-    }
-
-    fn json(&self, path: &str) -> Value {
-        let (status, body) = self.get(path);
-        assert_eq!(status, 200, "{path}: {body}");
-        serde_json::from_str(&body).unwrap()
-    }
-
-    fn post(&self, path: &str, body: &Value) -> (u16, Value) {
-        let request = self.agent.post(format!("{}{path}", self.base));
-        let request = request.header("content-type", "application/json");
-        let mut answer = request.send(body.to_string()).unwrap();
-        let body = answer.body_mut().read_to_string().unwrap();
-        (
-            answer.status().as_u16(),
-            serde_json::from_str(&body).unwrap(),
-        )
-    }
-
-    fn delete(&self, path: &str) -> u16 {
-        let answer = self.agent.delete(format!("{}{path}", self.base)).call();
-        answer.unwrap().status().as_u16()
-    }
-
-    fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
-        let deadline = Instant::now() + LIMIT;
-        while !condition(self) {
-            assert!(
-                Instant::now() < deadline,
-                "{what}: {}",
-                self.get("/v1/job").1
-            );
-            thread::sleep(Duration::from_millis(5));
-        }
-    }
-}
+use crate::client::Client;
+use crate::support::{TestJob, end};
 
 fn served_job() -> TestJob {
     let mut job = TestJob::new();

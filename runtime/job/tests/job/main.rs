@@ -6,6 +6,8 @@
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
 mod api;
+mod client;
+mod cluster;
 mod failures;
 mod fences;
 mod kills;
@@ -13,5 +15,7 @@ mod numbers;
 mod program;
 mod s3;
 mod stops;
+mod supervisor;
 mod support;
+mod tls;
 mod written;

@@ -26,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) panic_once_at: Option<(u64, PathBuf)>,
     /// Returns an error at this number, always.
     pub(crate) fail_at: Option<u64>,
+    /// Panics before the job begins.
+    pub(crate) dies: bool,
     /// Keeps text instead of a number.
     pub(crate) keeps_text: bool,
 }
@@ -121,15 +123,19 @@ fn graph(max_parallelism: u32, plan: Plan) -> JobGraph {
 #[test]
 #[ignore = "started by other tests"]
 fn job_process() {
-    let config = std::fs::read_to_string(env::var(JOB_CONFIG_ENV).unwrap()).unwrap();
-    let config = JobConfig::from_json(&config).unwrap();
-    let plan = serde_json::from_str(&env::var(PLAN_ENV).unwrap()).unwrap();
-    let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
-        Ok(outcome) => Exit::of_outcome(&outcome),
-        Err(error) => {
-            eprintln!("error: {}", tidegate::describe(&error));
-            Exit::of_error(&error)
-        }
-    };
-    process::exit(code as i32);
+    let code = tidegate::supervised(|| {
+        let config = std::fs::read_to_string(env::var(JOB_CONFIG_ENV).unwrap()).unwrap();
+        let config = JobConfig::from_json(&config).unwrap();
+        let plan: Plan = serde_json::from_str(&env::var(PLAN_ENV).unwrap()).unwrap();
+        assert!(!plan.dies, "this program is told to die");
+        let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
+            Ok(outcome) => Exit::of_outcome(&outcome),
+            Err(error) => {
+                eprintln!("error: {}", tidegate::describe(&error));
+                Exit::of_error(&error)
+            }
+        };
+        code as u8
+    });
+    process::exit(i32::from(code));
 }

@@ -1,12 +1,14 @@
 //! Jobs whose log and state lie in real S3 servers, over a network that fails.
 
+use std::fs;
 use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use tidegate_testkit::{FaultPlan, FaultProxy, Random, S3Flavour, S3Server};
 
-use crate::support::{TestJob, end};
+use crate::client::Client;
+use crate::support::{Process, TestJob, end};
 
 const BUCKET: &str = "tidegate-test";
 /// Kills with each make of server.
@@ -149,4 +151,91 @@ fn another_store_s_savepoint_starts_a_job_with_the_state_in_s3() {
     let (code, events) = job.run();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();
+}
+
+/// As on a cluster, where the process stays and tells what blocks it.
+fn cluster_job_at(server: &S3Server, endpoint: &str) -> TestJob {
+    let mut job = TestJob::on_a_cluster(1);
+    let at = job_at(server, endpoint);
+    job.config["storage"] = at.config["storage"].clone();
+    job.environment = at.environment.clone();
+    job
+}
+
+/// Starts a job that is blocked for this reason within the time that a user would wait.
+fn blocked(job: &TestJob, category: &str) -> (Process, Client) {
+    let mut process = job.start();
+    let client = Client::of(&mut process);
+    client.wait_until(category, |client| {
+        let view = client.json("/v1/job");
+        view["phase"] == "Blocked" && view["category"] == category
+    });
+    let view = client.json("/v1/job");
+    assert!(
+        view["reason"]
+            .as_str()
+            .is_some_and(|reason| reason.contains("s3://")),
+        "{view}"
+    );
+    (process, client)
+}
+
+fn end_well(process: Process) {
+    process.signal("TERM");
+    let (code, events) = process.wait();
+    assert_eq!(code, 0, "{events:#?}");
+}
+
+#[test]
+fn a_missing_bucket_blocks_the_job_until_it_is_there() {
+    let server = S3Server::minio().unwrap();
+    let job = cluster_job_at(&server, &server.endpoint());
+    let (process, client) = blocked(&job, "BucketMissing");
+    server.create_bucket(BUCKET).unwrap();
+    client.wait_for_phase("Running");
+    end_well(process);
+}
+
+#[test]
+fn wrong_credentials_block_the_job_until_they_are_right() {
+    let server = S3Server::minio().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let mut job = cluster_job_at(&server, &server.endpoint());
+    let folder = job.path("credentials");
+    fs::create_dir(&folder).unwrap();
+    let write = |secret: &str| {
+        fs::write(folder.join("AWS_ACCESS_KEY_ID"), server.access_key()).unwrap();
+        fs::write(folder.join("AWS_SECRET_ACCESS_KEY"), secret).unwrap();
+    };
+    write("wrong");
+    job.environment = vec![(
+        "TIDEGATE_STORAGE_CREDENTIALS_FOLDER".to_owned(),
+        folder.to_str().unwrap().to_owned(),
+    )];
+    let (process, client) = blocked(&job, "CredentialsWrong");
+    write(server.secret_key());
+    client.wait_for_phase("Running");
+    end_well(process);
+}
+
+#[test]
+fn a_store_that_nobody_reaches_blocks_the_job_until_it_is_back() {
+    let server = S3Server::versitygw().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let proxy = FaultProxy::start(server.address(), FaultPlan::seeded(1)).unwrap();
+    proxy.set_down(true);
+    let job = cluster_job_at(&server, &proxy.endpoint());
+    let (process, client) = blocked(&job, "StoreUnreachable");
+    proxy.set_down(false);
+    client.wait_for_phase("Running");
+    end_well(process);
+}
+
+#[test]
+fn a_store_that_cannot_hold_a_log_blocks_the_job() {
+    let server = S3Server::s3rver().unwrap();
+    server.create_bucket(BUCKET).unwrap();
+    let job = cluster_job_at(&server, &server.endpoint());
+    let (process, _) = blocked(&job, "UnsuitableStore");
+    end_well(process);
 }

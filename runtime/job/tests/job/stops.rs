@@ -41,13 +41,15 @@ fn a_second_interrupt_ends_it_at_once_and_nothing_is_lost() {
     let mut job = slow_job();
     // A savepoint that cannot complete in time: its barrier waits for the reader's pause.
     job.plan.pause_us = 3_000_000;
+    // One that is taken by itself before it would use that pause up.
+    job.config["checkpoint"]["intervalMs"] = json!(null);
     let mut process = job.start();
     process.wait_for("phaseChanged", |event| event["phase"] == "Running");
     process.signal("INT");
     process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
     process.signal("INT");
-    let (code, _) = process.wait();
-    assert_eq!(code, 130);
+    let (code, events, stderr) = process.wait_with_stderr();
+    assert_eq!(code, 130, "{events:#?}\n{stderr}");
     job.plan.pause_us = 0;
     assert_eq!(job.run().0, 0);
     job.assert_exact();

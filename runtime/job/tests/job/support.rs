@@ -60,6 +60,7 @@ impl TestJob {
             pause_us: 0,
             panic_once_at: None,
             fail_at: None,
+            dies: false,
             keeps_text: false,
         };
         Self {
@@ -111,6 +112,45 @@ impl TestJob {
             seen: Vec::new(),
             stderr: Some(stderr),
         }
+    }
+
+    /// As on a cluster: the process stays, and leaves a checkpoint when it is told to end.
+    pub(crate) fn on_a_cluster(start_generation: u64) -> Self {
+        let mut job = Self::new();
+        job.plan.count = 1_000_000;
+        job.plan.pause_us = 1000;
+        job.config["listenAddress"] = json!("127.0.0.1:0");
+        job.config["linger"] = json!(true);
+        job.config["onTerminate"] = json!("Checkpoint");
+        job.config["startGeneration"] = json!(start_generation);
+        job
+    }
+
+    /// Has the process supervise itself.
+    pub(crate) fn supervise(&mut self) {
+        let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+        self.environment.push(set("TIDEGATE_SUPERVISE", "1"));
+        let log = self.path("termination-log");
+        self.environment
+            .push(set("TIDEGATE_TERMINATION_LOG", log.to_str().unwrap()));
+    }
+
+    /// Every file below the job's own folder, with its content.
+    pub(crate) fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.path("state/default/numbers")];
+        while let Some(folder) = folders.pop() {
+            for entry in fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push((path.clone(), fs::read(&path).unwrap()));
+                }
+            }
+        }
+        files.sort();
+        files
     }
 
     /// Starts it and waits for its end.
@@ -182,6 +222,22 @@ impl Process {
             .status()
             .unwrap();
         assert!(status.success());
+    }
+
+    /// The one process that it has started itself.
+    pub(crate) fn child_id(&self) -> u32 {
+        let deadline = Instant::now() + LIMIT;
+        loop {
+            let threads = fs::read_dir(format!("/proc/{}/task", self.child.id())).unwrap();
+            let children = threads.filter_map(|thread| {
+                fs::read_to_string(thread.unwrap().path().join("children")).ok()
+            });
+            if let Ok(id) = children.collect::<String>().trim().parse() {
+                return id;
+            }
+            assert!(Instant::now() < deadline, "it has no child");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     pub(crate) fn is_running(&mut self) -> bool {

@@ -9,6 +9,9 @@ fn job() -> JobView {
     let value = json!({
         "namespace": "default", "name": "count", "folder": "f", "phase": "Running",
         "restartCount": 2, "parallelism": 1, "maxParallelism": 128, "startedMs": 1500,
+        "phaseSinceMs": 1500,
+        "version": "1.2.3", "processRestartCount": 3,
+        "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
         "results": [], "completedCheckpointCount": 5, "failedCheckpointCount": 1, "warnings": [],
         "failingCheckpointCount": 0, "progress": crate::model::ProgressView::default(),
         "lastCheckpoint": {
@@ -40,6 +43,11 @@ fn each_operator_and_the_job_have_their_values() {
     for expected in [
         format!("tidegate_job_running{{{labels}}} 1\n"),
         format!("tidegate_job_restarts_total{{{labels}}} 2\n"),
+        format!("tidegate_job_process_restarts_total{{{labels}}} 3\n"),
+        format!("tidegate_job_phase{{{labels},phase=\"Running\"}} 1\n"),
+        format!("tidegate_job_phase{{{labels},phase=\"Blocked\"}} 0\n"),
+        format!("tidegate_job_build_info{{{labels},version=\"1.2.3\"}} 1\n"),
+        format!("tidegate_job_checkpoint_failures_in_a_row{{{labels}}} 0\n"),
         format!("tidegate_job_checkpoints_total{{{labels},result=\"failed\"}} 1\n"),
         format!("tidegate_job_last_checkpoint_duration_seconds{{{labels}}} 0.024\n"),
         format!("tidegate_job_operator_records_in_total{{{operator}}} 7\n"),
@@ -51,6 +59,16 @@ fn each_operator_and_the_job_have_their_values() {
         !text.contains("watermark_timestamp_seconds{"),
         "event time has not begun"
     );
+}
+
+#[test]
+fn a_blocked_job_tells_why_in_one_word() {
+    let mut job = job();
+    assert!(!render(&job, &[]).contains("tidegate_job_trouble{"));
+    job.phase.phase = Phase::Blocked;
+    job.phase.category = Some("BucketMissing".to_owned());
+    let text = render(&job, &[]);
+    assert!(text.contains(",reason=\"BucketMissing\"} 1\n"), "{text}");
 }
 
 #[test]

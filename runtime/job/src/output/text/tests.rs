@@ -83,6 +83,7 @@ fn without_a_terminal_progress_is_not_printed_every_second() {
 #[test]
 fn a_failure_names_operator_and_message_once() {
     let failure = FailureView {
+        category: "ProgramFailed".to_owned(),
         time_ms: 0,
         operator: Some("count".into()),
         subtask: Some("1/0".into()),
@@ -113,6 +114,7 @@ fn a_failure_names_operator_and_message_once() {
 #[test]
 fn the_end_names_where_the_result_lies() {
     let ended = JobEvent::Ended {
+        category: None,
         phase: Phase::Finished,
         reason: None,
         checkpoint: Some(4),

@@ -1,0 +1,77 @@
+//! What the job API tells about the process and its settings.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use tidegate_api::job_config::JobConfig;
+use tidegate_api::spec::LogLevel;
+
+/// The lowest level that is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[schemars(rename = "LogLevel")]
+pub enum LogLevelView {
+    /// What needs a person.
+    Error,
+    /// What was tried again.
+    Warn,
+    /// What changed.
+    Info,
+    /// What explains it.
+    Debug,
+    /// Everything.
+    Trace,
+}
+
+impl From<LogLevel> for LogLevelView {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::Error,
+            LogLevel::Warn => Self::Warn,
+            LogLevel::Info => Self::Info,
+            LogLevel::Debug => Self::Debug,
+            LogLevel::Trace => Self::Trace,
+        }
+    }
+}
+
+/// What can be changed while the job runs.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Settings")]
+pub struct SettingsView {
+    /// From one checkpoint's start to the next one's; null where only savepoints are taken.
+    pub checkpoint_interval_ms: Option<u64>,
+    /// How many of the newest checkpoints are kept; savepoints are kept besides.
+    pub retained_checkpoints: u32,
+    /// The lowest level that is logged.
+    pub log_level: LogLevelView,
+}
+
+impl SettingsView {
+    pub(crate) fn new(config: &JobConfig) -> Self {
+        Self {
+            checkpoint_interval_ms: config.checkpoint.interval_ms,
+            retained_checkpoints: config.checkpoint.retained_count,
+            log_level: config.log_level.into(),
+        }
+    }
+}
+
+/// How the process before this one ended, in the same container.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "LastExit")]
+pub struct LastExitView {
+    /// When.
+    pub time_ms: i64,
+    /// Its exit code, unless a signal ended it.
+    pub exit_code: Option<i32>,
+    /// The signal that ended it.
+    pub signal: Option<i32>,
+    /// The same for people.
+    pub description: String,
+    /// `OutOfMemory` where the container's memory limit was the cause.
+    #[serde(default)]
+    pub category: Option<String>,
+    /// The last lines of its standard error, oldest first.
+    pub last_lines: Vec<String>,
+}

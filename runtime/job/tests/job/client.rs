@@ -1,0 +1,87 @@
+//! The job API as a test asks it.
+
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::support::{LIMIT, Process};
+
+pub(crate) struct Client {
+    pub(crate) agent: ureq::Agent,
+    pub(crate) base: String,
+}
+
+impl Client {
+    pub(crate) fn of(process: &mut Process) -> Self {
+        let config = ureq::Agent::config_builder().http_status_as_error(false);
+        let config = config.timeout_global(Some(LIMIT)).build();
+        Self {
+            agent: config.into(),
+            base: format!("http://{}", process.address()),
+        }
+    }
+
+    pub(crate) fn get(&self, path: &str) -> (u16, String) {
+        let mut answer = self
+            .agent
+            .get(format!("{}{path}", self.base))
+            .call()
+            .unwrap();
+        (
+            answer.status().as_u16(),
+            answer.body_mut().read_to_string().unwrap(),
+        )
+    }
+
+    pub(crate) fn json(&self, path: &str) -> Value {
+        let (status, body) = self.get(path);
+        assert_eq!(status, 200, "{path}: {body}");
+        serde_json::from_str(&body).unwrap()
+    }
+
+    pub(crate) fn post(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.agent.post(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/json");
+        let mut answer = request.send(body.to_string()).unwrap();
+        let body = answer.body_mut().read_to_string().unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str(&body).unwrap(),
+        )
+    }
+
+    pub(crate) fn patch(&self, path: &str, body: &Value) -> (u16, Value) {
+        let request = self.agent.patch(format!("{}{path}", self.base));
+        let request = request.header("content-type", "application/json");
+        let mut answer = request.send(body.to_string()).unwrap();
+        let body = answer.body_mut().read_to_string().unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str(&body).unwrap(),
+        )
+    }
+
+    /// Waits until the job does this; gives the whole job.
+    pub(crate) fn wait_for_phase(&self, phase: &str) -> Value {
+        self.wait_until(phase, |client| client.json("/v1/job")["phase"] == phase);
+        self.json("/v1/job")
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> u16 {
+        let answer = self.agent.delete(format!("{}{path}", self.base)).call();
+        answer.unwrap().status().as_u16()
+    }
+
+    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+        let deadline = Instant::now() + LIMIT;
+        while !condition(self) {
+            assert!(
+                Instant::now() < deadline,
+                "{what}: {}",
+                self.get("/v1/job").1
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
