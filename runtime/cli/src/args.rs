@@ -32,6 +32,18 @@ pub(crate) enum Command {
     /// Look at a job's state.
     #[command(subcommand)]
     State(StateCommand),
+    /// Ask an address, as in http://host:8080/readyz, whether it is well.
+    Probe(ProbeArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ProbeArgs {
+    /// The address; an answer of 200 means that it is.
+    #[arg(value_name = "URL")]
+    pub(crate) url: String,
+    /// Ask again for this long while the answer is another, or none.
+    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    pub(crate) timeout_seconds: u64,
 }
 
 /// Which job of which file, with which changes.
@@ -92,6 +104,12 @@ pub(crate) struct FolderArgs {
     /// holds one job only.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub(crate) job: Option<String>,
+    /// The S3 server, as in http://localhost:9000, where the URL names none.
+    #[arg(long, value_name = "URL")]
+    pub(crate) endpoint: Option<String>,
+    /// The bucket's region, where the URL names none.
+    #[arg(long, value_name = "REGION")]
+    pub(crate) region: Option<String>,
     /// Print one JSON document.
     #[arg(long)]
     pub(crate) json: bool,
@@ -117,6 +135,22 @@ pub(crate) enum CheckpointsCommand {
         #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
         id: Option<u64>,
     },
+    /// Give up one checkpoint or savepoint of a job that does not run, and remove its files.
+    ///
+    /// One that is not kept is no failure. A run of the job that goes on after all is fenced and
+    /// stops.
+    Release {
+        #[command(flatten)]
+        folder: FolderArgs,
+        /// The checkpoint's number.
+        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
+        id: u64,
+    },
+    /// Remove everything that a job keeps: checkpoints, savepoints and its log.
+    ///
+    /// The location is the job's own folder, or a storage folder together with --job. What the job
+    /// did not write stays. A folder or bucket that is gone is no failure.
+    Purge(FolderArgs),
 }
 
 #[derive(Debug, Subcommand)]

@@ -1,5 +1,8 @@
-//! `tidegate checkpoints`: what a job keeps, and whether it is whole.
+//! `tidegate checkpoints`: what a job keeps, whether it is whole, and giving it up.
 
+mod administer;
+mod purge;
+mod release;
 mod render;
 mod verify;
 
@@ -18,6 +21,8 @@ pub(crate) async fn run(command: CheckpointsCommand) -> Result<u8, Failure> {
         CheckpointsCommand::List(args) => list(&args).await,
         CheckpointsCommand::Show { folder, id } => show(&folder, id).await,
         CheckpointsCommand::Verify { folder, id } => verify::run(&folder, id).await,
+        CheckpointsCommand::Release { folder, id } => release::run(&folder, id).await,
+        CheckpointsCommand::Purge(folder) => purge::run(&folder).await,
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::{env, fs};
 
 use serde_json::json;
 
@@ -9,6 +10,11 @@ use serde_json::json;
 pub(crate) const EXIT_FAILED: u8 = 1;
 /// The command line or the manifest is wrong; trying again changes nothing.
 pub(crate) const EXIT_INVALID: u8 = 2;
+
+/// Names the file that takes the errors as well.
+const TERMINATION_MESSAGE_ENV: &str = "TIDEGATE_TERMINATION_MESSAGE";
+/// As much as Kubernetes reads of such a file.
+const TERMINATION_MESSAGE_LIMIT_BYTES: usize = 4096;
 
 /// Why a command failed: one message or several, and an exit code.
 #[derive(Debug, PartialEq, Eq)]
@@ -34,11 +40,21 @@ impl Failure {
         }
     }
 
-    /// Tells it, for people on standard error and for programs on standard output as well.
+    /// Tells it, for people on standard error and for programs on standard output as well; and in
+    /// the file that the environment names, which Kubernetes shows of a pod that has ended.
     pub(crate) fn report(&self, is_json: bool) -> ExitCode {
+        let mut text = String::new();
         for message in &self.messages {
-            // There is nobody to tell that standard error is gone.
-            let _ = writeln!(io::stderr(), "error: {message}");
+            text += &format!("error: {message}\n");
+        }
+        // There is nobody to tell that standard error is gone.
+        let _ = io::stderr().write_all(text.as_bytes());
+        if let Some(path) = env::var_os(TERMINATION_MESSAGE_ENV) {
+            let shown = text.floor_char_boundary(TERMINATION_MESSAGE_LIMIT_BYTES);
+            if let Err(error) = fs::write(&path, &text[..shown]) {
+                let path = path.display();
+                let _ = writeln!(io::stderr(), "error: cannot write {path}: {error}");
+            }
         }
         if is_json {
             print(&format!(

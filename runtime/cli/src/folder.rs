@@ -32,16 +32,33 @@ pub(crate) async fn open(args: &FolderArgs) -> Result<Opened, Failure> {
     }
 }
 
+/// What a location means that is not there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Missing {
+    /// A mistake.
+    Mistake,
+    /// A job without anything.
+    Empty,
+    /// The same; and a job is never chosen for being the only one.
+    EmptyAndNamed,
+}
+
 /// The folder that the arguments name; whether it holds a job is not known yet where it is named.
 ///
 /// # Errors
 /// A location that cannot be used, or holds no job or several while none is named.
 pub(crate) async fn locate(args: &FolderArgs) -> Result<JobFolder, Failure> {
+    locate_or(args, Missing::Mistake).await
+}
+
+/// The same, for commands that may find nothing.
+pub(crate) async fn locate_or(args: &FolderArgs, missing: Missing) -> Result<JobFolder, Failure> {
     tidegate_storage::install_crypto_provider();
     let invalid = |error: StorageError| Failure::invalid(error.with_causes());
     let url = StorageUrl::parse(&args.location).map_err(invalid)?;
     let url = absolute(url);
     if let StorageUrl::Local(path) = &url
+        && missing == Missing::Mistake
         && !path.is_dir()
     {
         let shown = path.display();
@@ -49,27 +66,32 @@ pub(crate) async fn locate(args: &FolderArgs) -> Result<JobFolder, Failure> {
             "there is no folder {shown}; check its path"
         )));
     }
-    let store = Store::open(&url, StoreOptions::default())
-        .await
-        .map_err(invalid)?;
+    let options = StoreOptions {
+        endpoint: args.endpoint.clone(),
+        region: args.region.clone(),
+        ..StoreOptions::default()
+    };
+    let store = Store::open(&url, options).await.map_err(invalid)?;
     if let Some(job) = &args.job {
         let (namespace, name) = job.split_once('/').unwrap_or((DEFAULT_NAMESPACE, job));
         return JobFolder::new(store, namespace, name)
             .map_err(|error| Failure::invalid(format!("--job {job}: {}", error.with_causes())));
     }
     let folder = JobFolder::at(store.clone());
-    let log = folder
-        .list_log()
-        .await
-        .map_err(|error| unreadable(&error))?;
     let StorageUrl::Local(path) = &url else {
         return Ok(folder);
     };
+    let log = folder.list_log().await;
+    let log = log.map_err(|error| unreadable(&error))?;
     if !log.is_empty() {
         return Ok(folder);
     }
     match jobs_below(path).as_slice() {
         [] => Ok(folder),
+        [(namespace, name)] if missing == Missing::EmptyAndNamed => Err(Failure::invalid(format!(
+            "{} holds the job {namespace}/{name}; name it with --job",
+            path.display()
+        ))),
         [(namespace, name)] => JobFolder::new(store, namespace, name).map_err(invalid),
         jobs => {
             let names: Vec<_> = jobs

@@ -17,6 +17,7 @@ mod launch;
 mod manifest;
 mod overrides;
 mod path;
+mod probe;
 mod problem;
 mod program;
 mod run;
@@ -46,6 +47,7 @@ fn run_command(command: Command) -> Result<u8, Failure> {
         Command::Validate(args) => run::validate(&args),
         Command::Checkpoints(command) => wait(checkpoints::run(command)),
         Command::State(command) => wait(state::run(command)),
+        Command::Probe(args) => probe::run(&args),
     }
 }
 
@@ -68,8 +70,11 @@ fn is_json(command: &Command) -> bool {
         Command::Checkpoints(
             CheckpointsCommand::List(folder)
             | CheckpointsCommand::Show { folder, .. }
-            | CheckpointsCommand::Verify { folder, .. },
+            | CheckpointsCommand::Verify { folder, .. }
+            | CheckpointsCommand::Release { folder, .. }
+            | CheckpointsCommand::Purge(folder),
         ) => folder.json,
         Command::State(StateCommand::Dump(args)) => args.folder.json,
+        Command::Probe(_) => false,
     }
 }

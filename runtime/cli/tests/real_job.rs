@@ -194,3 +194,60 @@ fn a_job_is_killed_with_tidegate_run_and_the_next_run_goes_on_from_its_checkpoin
     );
     finish_and_check(folder.path(), 1);
 }
+
+/// Waits for the job that is fenced to end.
+fn ends_fenced(child: &mut Child, lines: BufReader<ChildStdout>) {
+    let rest: Vec<_> = lines.lines().map_while(Result::ok).collect();
+    assert_eq!(child.wait().unwrap().code(), Some(3), "{rest:#?}");
+}
+
+#[test]
+fn a_release_beside_a_running_job_fences_it_and_the_next_run_goes_on_exactly_once() {
+    let folder = folder();
+    let (mut child, mut lines) = start(folder.path(), 20_000);
+    for _ in 0..3 {
+        wait_for(&mut lines, "checkpointCompleted");
+    }
+    // The oldest may be retired meanwhile: which one is released does not matter.
+    let list = json_of(
+        folder.path(),
+        &["checkpoints", "list", "tidegate-data", "--json"],
+    );
+    let id = list["checkpoints"][0]["id"].to_string();
+    let release = ["checkpoints", "release", "tidegate-data", &id, "--json"];
+    json_of(folder.path(), &release);
+    // One that is kept for certain, so that an entry is written.
+    let newest = newest(folder.path())["id"].to_string();
+    let release = ["checkpoints", "release", "tidegate-data", &newest, "--json"];
+    let released = json_of(folder.path(), &release);
+    if released["isReleasedNow"] == false {
+        send(&child, Signal::INT);
+        child.wait().unwrap();
+    } else {
+        ends_fenced(&mut child, lines);
+    }
+    finish_and_check(folder.path(), 3);
+}
+
+#[test]
+fn a_running_job_is_fenced_by_a_purge_and_nothing_of_it_is_left() {
+    let folder = folder();
+    let (mut child, mut lines) = start(folder.path(), 20_000);
+    wait_for(&mut lines, "checkpointCompleted");
+    let job = json_of(
+        folder.path(),
+        &["checkpoints", "list", "tidegate-data", "--json"],
+    );
+    let url = job["folder"].as_str().unwrap();
+    json_of(folder.path(), &["checkpoints", "purge", url, "--json"]);
+    ends_fenced(&mut child, lines);
+    // What its writers had under way when it was fenced goes with a second purge.
+    json_of(folder.path(), &["checkpoints", "purge", url, "--json"]);
+    assert!(
+        !folder
+            .path()
+            .join("tidegate-data/default/word-count")
+            .exists()
+    );
+    finish_and_check(folder.path(), 2);
+}

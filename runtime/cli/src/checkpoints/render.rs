@@ -11,10 +11,18 @@ fn start_from(url: &str, manifest: &Manifest) -> String {
     format!("{url}#{}", manifest.checkpoint)
 }
 
-fn kind(manifest: &Manifest) -> &'static str {
+pub(super) fn kind(manifest: &Manifest) -> &'static str {
     match manifest.kind {
         CheckpointKind::Checkpoint => "Checkpoint",
         CheckpointKind::Savepoint => "Savepoint",
+    }
+}
+
+/// The kind, and the name that a savepoint was asked for with.
+fn kind_and_name(manifest: &Manifest) -> String {
+    match &manifest.name {
+        Some(name) => format!("{} {name}", kind(manifest)),
+        None => kind(manifest).to_owned(),
     }
 }
 
@@ -66,7 +74,7 @@ pub(super) fn list_text(url: &str, latest: &Latest) -> String {
     for (_, manifest) in &latest.checkpoints {
         table.push(vec![
             manifest.checkpoint.to_string(),
-            kind(manifest).to_owned(),
+            kind_and_name(manifest),
             time(manifest.completed_ms),
             format!("{} ms", duration_ms(manifest)),
             size(manifest.size_bytes()),
@@ -99,6 +107,7 @@ pub(super) fn list_json(url: &str, latest: &Latest) -> String {
 fn summary(url: &str, number: LogNumber, manifest: &Manifest) -> Value {
     json!({
         "id": manifest.checkpoint,
+        "name": manifest.name,
         "kind": manifest.kind,
         "attempt": manifest.attempt,
         "logNumber": number,
@@ -125,7 +134,7 @@ pub(super) fn show_text(url: &str, manifest: &Manifest) -> String {
     let id = manifest.checkpoint;
     let files = count(manifest.files().count(), "file");
     let facts = [
-        ("kind", kind(manifest).to_owned()),
+        ("kind", kind_and_name(manifest)),
         ("completed", time(manifest.completed_ms)),
         ("duration", format!("{} ms", duration_ms(manifest))),
         ("attempt", manifest.attempt.to_string()),

@@ -102,8 +102,8 @@ fn a_file_without_a_job_is_refused(#[case] text: &str, #[case] expected: &str) {
 #[case(
     "name: word-count",
     "name: Word_Count",
-    "job.yaml:4:9: metadata.name: \"Word_Count\" is no name in Kubernetes; use at most 63 \
-     lower-case letters, digits and hyphens, with a letter or digit at both ends"
+    "job.yaml:4:9: metadata.name: \"Word_Count\" cannot name a job; use at most 52 \
+     lower-case letters, digits and hyphens, with a letter first and no hyphen last"
 )]
 #[case(
     "name: word-count",
@@ -123,7 +123,7 @@ fn a_file_without_a_job_is_refused(#[case] text: &str, #[case] expected: &str) {
 #[case(
     "    image: word-count:1.0",
     "    image: \"\"",
-    "job.yaml:7:12: spec.program.image: \"\" is no image; name an image, as in \
+    "job.yaml:7:12: spec.program.image: \"\" is no container image; name one as in \
      registry.example/team/my-job:1.0"
 )]
 #[case(
@@ -152,8 +152,8 @@ fn a_contradiction_is_told_at_the_nearest_field_there_is() {
         [
             "job.yaml:6:3: spec: neither sql nor program is given; give one of them, as in \
              program: {image: my-job:1.0}",
-            "job.yaml:6:16: spec.parallelism: 200 exceeds spec.maxParallelism, 128; lower it, or \
-             give a higher maxParallelism before the job's first checkpoint",
+            "job.yaml:6:16: spec.parallelism: it exceeds maxParallelism; lower it, or create a \
+             job with a higher maxParallelism",
         ]
     );
 }
@@ -204,7 +204,7 @@ spec:
   checkpoint: &c
     intervalSeconds: 1
     intervalMilliseconds: 500
-    storage: {url: s3://b, endpoint: http://h, region: r, secretRef: {name: s}}
+    storage: {url: s3://bucket, endpoint: http://h, region: r, secretRef: {name: s}}
     retention: {count: 3}
   startFrom: s3://b/x#4
   upgrade: {mode: Savepoint, deadlineSeconds: 60, rollback: Never}

@@ -23,10 +23,10 @@ fn url(job: &ValidJob, state_dir: Option<&str>) -> String {
 #[case(&[], Some("state"), "/home/me/state")]
 #[case(&[], Some("./state/"), "/home/me/state")]
 #[case(&[], Some("/state"), "/state")]
-#[case(&["spec.checkpoint.storage.url=s3://b/p"], None, "s3://b/p")]
-#[case(&["spec.checkpoint.storage.url=s3://b/p"], Some("state"), "/home/me/state")]
+#[case(&["spec.checkpoint.storage.url=s3://bucket/p"], None, "s3://bucket/p")]
+#[case(&["spec.checkpoint.storage.url=s3://bucket/p"], Some("state"), "/home/me/state")]
 #[case(&["spec.checkpoint.storage.url=state"], None, "/home/me/state")]
-#[case(&["spec.checkpoint.storage.url=state"], Some("s3://b/p"), "s3://b/p")]
+#[case(&["spec.checkpoint.storage.url=state"], Some("s3://bucket/p"), "s3://bucket/p")]
 fn the_option_comes_before_the_manifest_and_that_before_the_default(
     #[case] sets: &[&str],
     #[case] state_dir: Option<&str>,
@@ -37,7 +37,7 @@ fn the_option_comes_before_the_manifest_and_that_before_the_default(
 
 #[test]
 fn a_server_of_the_manifest_does_not_go_with_the_options_folder() {
-    let job = job(&["spec.checkpoint.storage={url: s3://b, endpoint: http://localhost:9000}"]);
+    let job = job(&["spec.checkpoint.storage={url: s3://bucket, endpoint: http://localhost:9000}"]);
     let current = Path::new("/");
     assert!(storage(&job, None, current).unwrap().endpoint.is_some());
     assert!(

@@ -57,8 +57,10 @@ pub(crate) fn parse_documents(text: &str) -> Result<Vec<Node>, YamlError> {
     if text.len() > LENGTH_LIMIT {
         return Err(YamlError::TooLong);
     }
+    // Another crate in the same build can switch on that the parser tells of comments.
+    let options = granit_parser::options! { emit_comments: false };
     let mut builder = Builder {
-        parser: Parser::new_from_str(text),
+        parser: Parser::new_from_str_with_options(text, options),
         anchors: HashMap::new(),
         nodes: 0,
     };
@@ -273,6 +275,13 @@ mod tests {
         let mut documents = parse_documents(text).unwrap();
         assert_eq!(documents.len(), 1);
         documents.remove(0)
+    }
+
+    #[test]
+    fn comments_are_left_out_wherever_they_stand() {
+        let text = "# a\nkey: # b\n  # c\n  - 1 # d\n  # e\n  - 2\n# f\n";
+        let plain = "\nkey:\n\n  - 1\n\n  - 2\n\n";
+        assert_eq!(one(text), one(plain));
     }
 
     fn at(line: usize, column: usize) -> Origin {

@@ -69,10 +69,9 @@ fn fence(base: Value) -> Value {
 }
 
 fn two() -> Latest {
-    let checkpoints = vec![
-        (7, manifest(41, "Checkpoint")),
-        (8, manifest(42, "Savepoint")),
-    ];
+    let mut savepoint = manifest(42, "Savepoint");
+    savepoint.name = Some("before-upgrade".to_owned());
+    let checkpoints = vec![(7, manifest(41, "Checkpoint")), (8, savepoint)];
     latest(fence(json!({"checkpoint": 8})), checkpoints)
 }
 
