@@ -1,4 +1,4 @@
-//! Prints the custom resource definitions as YAML; `cargo xtask generate` commits what it prints.
+//! Prints the definition of `StreamJob` as YAML; `cargo xtask generate` commits what it prints.
 #![allow(clippy::print_stdout)]
 
 fn main() -> Result<(), yaml_serde::Error> {

@@ -38,6 +38,13 @@ pub(crate) const ATTEMPTS: Bounds = Bounds::new(0, 1_000_000);
 pub(crate) const RESET_AFTER_SECONDS: Bounds = Bounds::new(1, 604_800);
 pub(crate) const DEADLINE_SECONDS: Bounds = Bounds::new(10, 86_400);
 
+/// Names of what belongs to a job add a hyphen and up to ten characters, and must stay labels.
+#[cfg(feature = "crd")]
+pub(crate) const JOB_NAME_LENGTH: u32 = 52;
+#[cfg(feature = "crd")]
+pub(crate) const OBJECT_NAME_LENGTH: u32 = 253;
+#[cfg(feature = "crd")]
+pub(crate) const RESOURCE_COUNT: u32 = 8;
 pub(crate) const SQL_LENGTH: u32 = 262_144;
 pub(crate) const LINE_LENGTH: u32 = 1024;
 pub(crate) const ARGUMENT_LENGTH: u32 = 4096;

@@ -62,6 +62,60 @@ pub struct JobConfig {
     /// no longer its parent. Absent where the starter always outlives the job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent_process_id: Option<u32>,
+    /// Which start of the job this is, in milliseconds since the epoch: `start_from` is honoured
+    /// once for it, and a job that a later one has started does not start again. Absent where
+    /// whoever starts the process means it each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_generation: Option<u64>,
+    /// Whether the job waits, once all is prepared, until the job API lets it go.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hold: bool,
+    /// Whether the process stays when the job is over, or cannot start, and tells so at the job
+    /// API until it is told to end.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub linger: bool,
+    /// What the job leaves behind when its process is told to end.
+    #[serde(default, skip_serializing_if = "OnTerminate::is_default")]
+    pub on_terminate: OnTerminate,
+    /// Where the job API is served to those with a certificate. When given, `listen_address`
+    /// serves metrics and health alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure_api: Option<SecureApiConfig>,
+}
+
+/// What a job leaves behind when its process is told to end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum OnTerminate {
+    /// A savepoint, which stays until somebody deletes it.
+    #[default]
+    Savepoint,
+    /// A checkpoint like those taken by themselves, for the next process to go on from.
+    Checkpoint,
+}
+
+impl OnTerminate {
+    /// Whether it is what an absent field means.
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The job API over TLS, where both sides show a certificate.
+///
+/// # Invariants
+/// As [`JobConfig::from_json`] holds them: no field is empty, and neither is a name in a list.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SecureApiConfig {
+    /// The address that it is served at, such as `0.0.0.0:8443`.
+    pub address: String,
+    /// The folder with `ca.crt`, `tls.crt` and `tls.key`, all PEM.
+    pub certificate_folder: String,
+    /// The DNS names that the server's certificate must be valid for.
+    pub server_names: Vec<String>,
+    /// The DNS names of the clients that are let in: a client's certificate must come from
+    /// `ca.crt` and be valid for one of them.
+    pub client_names: Vec<String>,
 }
 
 /// When checkpoints are taken, and how many stay.
@@ -244,7 +298,7 @@ impl JobConfig {
         ];
         match named.iter().find(|(_, value)| value.is_empty()) {
             Some((field, _)) => Err(refused(field, "empty", "it must be given".to_owned())),
-            None => Ok(()),
+            None => self.secure_api.as_ref().map_or(Ok(()), check_secure_api),
         }
     }
 }
@@ -260,6 +314,27 @@ pub fn job_folder(storage_url: &str, namespace: &str, name: &str) -> String {
         "{}/{namespace}/{name}{parameters}",
         base.trim_end_matches('/')
     )
+}
+
+fn check_secure_api(config: &SecureApiConfig) -> Result<(), JobConfigError> {
+    let has_gap = |names: &[String]| names.is_empty() || names.iter().any(String::is_empty);
+    let gaps = [
+        ("secureApi.address", config.address.is_empty()),
+        (
+            "secureApi.certificateFolder",
+            config.certificate_folder.is_empty(),
+        ),
+        ("secureApi.serverNames", has_gap(&config.server_names)),
+        ("secureApi.clientNames", has_gap(&config.client_names)),
+    ];
+    match gaps.iter().find(|(_, is_gap)| *is_gap) {
+        Some((field, _)) => Err(refused(field, "empty", "it must be given".to_owned())),
+        None => Ok(()),
+    }
+}
+
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 fn refused(field: &'static str, value: impl ToString, rule: String) -> JobConfigError {

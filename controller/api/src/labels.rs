@@ -23,6 +23,25 @@ pub const LABEL_ROLE: &str = "tidegate.dev/role";
 /// Label: the revision of the spec that a pod runs.
 pub const LABEL_REVISION: &str = "tidegate.dev/revision";
 
+/// `kind` of a checkpoint.
+pub const CHECKPOINT_KIND: &str = "Checkpoint";
+/// Label: the checkpoint that a clean-up pod is for.
+pub const LABEL_CHECKPOINT: &str = "tidegate.dev/checkpoint";
+
+/// Annotation of a revision's Deployment: its start generation, milliseconds since the epoch.
+pub const ANNOTATION_START_GENERATION: &str = "tidegate.dev/start-generation";
+/// Annotation of a revision's Deployment: the `startFrom` of the spec that it was made from.
+pub const ANNOTATION_START_FROM: &str = "tidegate.dev/start-from";
+/// Annotation of a revision's Deployment: what its processes are told, as in its ConfigMap.
+pub const ANNOTATION_JOB_CONFIG: &str = "tidegate.dev/job-config";
+/// Annotation of a child: a hash of what was applied last, so that an equal one is not written.
+pub const ANNOTATION_APPLIED: &str = "tidegate.dev/applied";
+
+/// Finalizer of a stream job whose files go with it.
+pub const FINALIZER_JOB: &str = "tidegate.dev/job";
+/// Finalizer of a checkpoint, until its files are removed.
+pub const FINALIZER_CHECKPOINT: &str = "tidegate.dev/checkpoint";
+
 /// The prefix of environment variables that belong to the runtime.
 pub const RESERVED_ENV_PREFIX: &str = "TIDEGATE_";
 

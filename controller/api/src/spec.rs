@@ -10,6 +10,8 @@
 
 mod checkpoint;
 mod lifecycle;
+#[cfg(feature = "crd")]
+mod pod_template;
 mod program;
 mod quantity;
 
@@ -36,7 +38,7 @@ pub const DEFAULT_START_FROM: &str = "Latest";
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(
     feature = "crd",
-    derive(kube::CustomResource, kube::KubeSchema),
+    derive(kube::CustomResource, schemars::JsonSchema),
     kube(
         group = "tidegate.dev",
         version = "v1alpha1",
@@ -71,34 +73,43 @@ pub const DEFAULT_START_FROM: &str = "Latest";
         printcolumn(
             name = "Checkpoint",
             type_ = "integer",
-            json_path = ".status.lastCheckpoint.id"
+            json_path = ".status.latestCheckpoint.id"
         ),
         printcolumn(
             name = "Checkpoint age",
             type_ = "date",
-            json_path = ".status.lastCheckpoint.completedTime"
+            json_path = ".status.latestCheckpoint.completedTime"
         ),
         printcolumn(name = "Restarts", type_ = "integer", json_path = ".status.restarts"),
         printcolumn(
             name = "Age",
             type_ = "date",
             json_path = ".metadata.creationTimestamp"
-        )
-    ),
-    x_kube(
-        validation = kube::core::Rule::new(
-            "(has(self.sql) && self.sql != null) != (has(self.program) && self.program != null)"
-        ).message("give exactly one of sql and program"),
-        validation = kube::core::Rule::new("self.parallelism <= self.maxParallelism").message(
-            "parallelism must not exceed maxParallelism: lower parallelism, or create a new job \
-             with a higher maxParallelism"
+        ),
+        printcolumn(
+            name = "Revision",
+            type_ = "string",
+            json_path = ".status.revision",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Upgrade",
+            type_ = "string",
+            json_path = ".status.upgrade.phase",
+            priority = 1
+        ),
+        printcolumn(
+            name = "Message",
+            type_ = "string",
+            json_path = r#".status.conditions[?(@.type=="Ready")].message"#,
+            priority = 1
         )
     )
 )]
 pub struct StreamJobSpec {
     /// The job as SQL. Exactly one of sql and program is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = bounds::SQL_LENGTH)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::SQL_LENGTH)))]
     pub sql: Option<String>,
     /// The job as a program that is built with Tidegate's Rust API. Exactly one of sql and program
     /// is given.
@@ -116,11 +127,7 @@ pub struct StreamJobSpec {
     #[serde(default = "default_max_parallelism")]
     #[cfg_attr(
         feature = "crd",
-        schemars(range(min = bounds::PARALLELISM.min, max = bounds::PARALLELISM.max)),
-        x_kube(validation = kube::core::Rule::new("self == oldSelf").message(
-            "maxParallelism is fixed, because the state is divided by it: keep it, or create a job \
-             under another name"
-        ))
+        schemars(range(min = bounds::PARALLELISM.min, max = bounds::PARALLELISM.max))
     )]
     pub max_parallelism: i32,
     /// When checkpoints are taken, where they are kept, and how many.
@@ -133,13 +140,7 @@ pub struct StreamJobSpec {
     /// folder, or none), Empty, the name of a checkpoint, or the URL of a job's folder with the
     /// checkpoint's number after a hash sign, as in s3://bucket/prefix/namespace/job#42.
     #[serde(default = "default_start_from")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = bounds::LINE_LENGTH)),
-        schemars(regex(
-            pattern = r"^(Latest|Empty|[a-z0-9]([-a-z0-9.]*[a-z0-9])?|[a-z][a-z0-9+.-]*:/.+|/.+)$"
-        ))
-    )]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LINE_LENGTH)))]
     pub start_from: String,
     /// What becomes of the job's folder when the job is deleted.
     #[serde(default)]
@@ -158,9 +159,9 @@ pub struct StreamJobSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resources: Option<Resources>,
     /// Merged into each pod of the job, lists by name; the job's container is named job. Any field
-    /// of a pod template may stand here.
+    /// of a pod template's spec may stand here, but for what the controller owns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(schema_with = "open_object"))]
+    #[cfg_attr(feature = "crd", schemars(schema_with = "pod_template::schema"))]
     pub pod_template: Option<Value>,
 }
 
@@ -194,14 +195,4 @@ fn default_max_parallelism() -> i32 {
 
 fn default_start_from() -> String {
     DEFAULT_START_FROM.to_owned()
-}
-
-/// An object whose fields the API server neither checks nor drops.
-#[cfg(feature = "crd")]
-fn open_object(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-    schemars::json_schema!({
-        "type": "object",
-        "nullable": true,
-        "x-kubernetes-preserve-unknown-fields": true,
-    })
 }

@@ -6,17 +6,21 @@
 mod checkpoint;
 mod fields;
 mod logic;
+mod pod_template;
+mod resources;
 
 use serde_json::Value;
 
 use crate::job_config::{
-    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, OutputConfig, RestartConfig, StorageConfig,
+    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, OnTerminate, OutputConfig, RestartConfig,
+    StorageConfig,
 };
 use crate::manifest::Metadata;
 use crate::spec::{
     DeletionPolicy, LogLevel, Program, Resources, SecretReference, StreamJobSpec, Upgrade,
 };
 use crate::start_from::{StartFrom, StartFromError};
+use fields::Errors;
 
 /// One thing that is wrong with a spec.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +38,8 @@ pub struct SpecError {
 ///
 /// # Invariants
 /// Only [`validate`] makes one: exactly one kind of logic, every number within its bounds,
-/// `1 <= parallelism <= max_parallelism`. Test: `each_contradiction_is_named_by_its_field`.
+/// `1 <= parallelism <= max_parallelism`. Test:
+/// `every_spec_that_the_api_server_refuses_is_refused_in_the_same_words`.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct ValidJob {
@@ -95,7 +100,8 @@ pub struct Start {
 }
 
 impl ValidJob {
-    /// The job process's configuration.
+    /// The job process's configuration, as for a process that ends with its job. A starter whose
+    /// processes do not sets the fields that say so.
     ///
     /// # Errors
     /// A `startFrom` by a name that does not tell its job and number.
@@ -116,16 +122,44 @@ impl ValidJob {
             listen_address: start.listen_address,
             output: start.output,
             parent_process_id: start.parent_process_id,
+            start_generation: None,
+            hold: false,
+            linger: false,
+            on_terminate: OnTerminate::default(),
+            secure_api: None,
         })
     }
 }
 
-/// Checks a job, and turns its spec into what can be run.
+/// Checks a job, and turns its spec into what can be run, here or on a cluster.
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the fields, not only the first.
 pub fn validate(metadata: &Metadata, spec: &StreamJobSpec) -> Result<ValidJob, Vec<SpecError>> {
-    let mut errors = Vec::new();
+    check(metadata, spec, false)
+}
+
+/// [`validate`] for a cluster, where no path can be relative to somebody's current folder: all that
+/// the API server refuses by itself, in the same words.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the fields, not only the first.
+pub fn validate_for_cluster(
+    metadata: &Metadata,
+    spec: &StreamJobSpec,
+) -> Result<ValidJob, Vec<SpecError>> {
+    check(metadata, spec, true)
+}
+
+fn check(
+    metadata: &Metadata,
+    spec: &StreamJobSpec,
+    is_for_cluster: bool,
+) -> Result<ValidJob, Vec<SpecError>> {
+    let mut errors = Errors {
+        list: Vec::new(),
+        is_for_cluster,
+    };
     fields::check_metadata(metadata, &mut errors);
     let logic = logic::check_logic(spec, &mut errors);
     let parallelism = fields::check_parallelism(spec, &mut errors);
@@ -133,9 +167,10 @@ pub fn validate(metadata: &Metadata, spec: &StreamJobSpec) -> Result<ValidJob, V
     let storage = checkpoint::check_storage(spec.checkpoint.storage.as_ref(), &mut errors);
     let start_from = checkpoint::check_start_from(&spec.start_from, &mut errors);
     let restart = fields::check_restart(&spec.restart, &mut errors);
-    fields::check_deadline(spec.upgrade.deadline_seconds, &mut errors);
-    fields::check_resources(spec.resources.as_ref(), &mut errors);
-    let pod_template = fields::check_pod_template(spec.pod_template.as_ref(), &mut errors);
+    fields::check_upgrade(spec, &mut errors);
+    resources::check_resources(spec.resources.as_ref(), &mut errors);
+    let pod_template = pod_template::check_pod_template(spec.pod_template.as_ref(), &mut errors);
+    let errors = errors.list;
     if !errors.is_empty() {
         return Err(errors);
     }

@@ -87,19 +87,16 @@ pub enum CheckpointMode {
 #[serde(rename_all = "camelCase")]
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct Storage {
-    /// s3://bucket/prefix, file:///folder or a folder's path.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = bounds::LINE_LENGTH)))]
+    /// s3://bucket/prefix, file:///folder or a folder's absolute path.
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LINE_LENGTH)))]
     pub url: String,
     /// The S3 endpoint, as in https://minio.example:9000; Amazon's for the region when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(
-        feature = "crd",
-        schemars(length(min = 1, max = bounds::LINE_LENGTH), regex(pattern = r"^https?://.+$"))
-    )]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LINE_LENGTH)))]
     pub endpoint: Option<String>,
     /// The S3 region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 63)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = 63)))]
     pub region: Option<String>,
     /// The Secret with the storage's credentials, for S3 its entries AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY; it is mounted into the job's pods. Not needed where the pod's own
@@ -114,7 +111,7 @@ pub struct Storage {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct SecretReference {
     /// Its name.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = 253)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::OBJECT_NAME_LENGTH)))]
     pub name: String,
 }
 

@@ -124,7 +124,7 @@ pub enum DeletionPolicy {
     /// It stays, and a job of the same name goes on from it.
     #[default]
     Retain,
-    /// Its checkpoints are removed; savepoints stay.
+    /// Everything in it is removed, savepoints too.
     Delete,
 }
 

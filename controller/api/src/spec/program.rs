@@ -8,10 +8,10 @@ use crate::bounds;
 /// A job that is built with Tidegate's Rust API.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[cfg_attr(feature = "crd", derive(kube::KubeSchema))]
+#[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct Program {
     /// The container image that holds the program.
-    #[cfg_attr(feature = "crd", schemars(length(min = 1, max = bounds::LINE_LENGTH)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LINE_LENGTH)))]
     pub image: String,
     /// The program in the image and its first arguments; the image's own entry point when empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -50,13 +50,7 @@ pub struct Program {
 #[cfg_attr(feature = "crd", derive(schemars::JsonSchema))]
 pub struct EnvVar {
     /// The variable's name. Names that begin with TIDEGATE_ belong to the runtime.
-    #[cfg_attr(
-        feature = "crd",
-        schemars(
-            length(min = 1, max = 253),
-            regex(pattern = r"^[A-Za-z_][A-Za-z0-9_.-]*$")
-        )
-    )]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::OBJECT_NAME_LENGTH)))]
     pub name: String,
     /// Its value.
     #[serde(default)]

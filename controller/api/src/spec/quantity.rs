@@ -13,9 +13,17 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub struct Resources {
     /// What is reserved, by resource, as in cpu: 500m, memory: 2Gi.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(extend("maxProperties" = crate::bounds::RESOURCE_COUNT))
+    )]
     pub requests: BTreeMap<String, Quantity>,
     /// The most that a pod gets, by resource. A job that needs more memory is ended by the node.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    #[cfg_attr(
+        feature = "crd",
+        schemars(extend("maxProperties" = crate::bounds::RESOURCE_COUNT))
+    )]
     pub limits: BTreeMap<String, Quantity>,
 }
 
@@ -35,12 +43,6 @@ pub struct QuantityError {
 }
 
 const UNITS: &str = "n u m k M G T P E Ki Mi Gi Ti Pi Ei";
-
-/// What [`Quantity::check`] accepts, for the API server, after apimachinery's `resource.Quantity`;
-/// a negative amount of a resource makes no sense and is left out.
-#[cfg(feature = "crd")]
-const PATTERN: &str =
-    r"^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)(([KMGTPE]i)|[numkMGTPE]|[eE][+-]?[0-9]+)?$";
 
 impl Quantity {
     /// Whether the text is an amount that Kubernetes takes.
@@ -63,6 +65,57 @@ impl Quantity {
             })
         }
     }
+}
+
+impl Quantity {
+    /// The amount in billionths, as Kubernetes counts: what is finer is rounded up. Absent for
+    /// text that is no quantity, or an amount beyond 10^28.
+    pub fn billionths(&self) -> Option<i128> {
+        self.check().ok()?;
+        let unsigned = self.0.strip_prefix('+').unwrap_or(&self.0);
+        let number_end = unsigned
+            .find(|c: char| !c.is_ascii_digit() && c != '.')
+            .unwrap_or(unsigned.len());
+        let (number, unit) = unsigned.split_at(number_end);
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let digits = format!("{whole}{fraction}");
+        let digits = digits.trim_start_matches('0');
+        let mantissa: i128 = match digits {
+            "" => return Some(0),
+            _ => digits.parse().ok()?,
+        };
+        let (factor, exponent) = scale(unit)?;
+        let exponent = exponent.checked_add(9)? - i32::try_from(fraction.len()).ok()?;
+        let amount = mantissa.checked_mul(factor)?;
+        let power = 10_i128.checked_pow(exponent.unsigned_abs());
+        if exponent >= 0 {
+            return amount.checked_mul(power?);
+        }
+        // A divisor beyond all numbers leaves less than one billionth, which is rounded up.
+        Some(power.map_or(1, |power| amount / power + i128::from(amount % power != 0)))
+    }
+}
+
+/// A unit as a factor and a power of ten.
+fn scale(unit: &str) -> Option<(i128, i32)> {
+    if let Some(prefix) = unit.strip_suffix('i') {
+        let power = "KMGTPE".find(prefix)?;
+        return Some((1 << (10 * (power + 1)), 0));
+    }
+    let exponent = match unit {
+        "" => 0,
+        "n" => -9,
+        "u" => -6,
+        "m" => -3,
+        "k" => 3,
+        "M" => 6,
+        "G" => 9,
+        "T" => 12,
+        "P" => 15,
+        "E" => 18,
+        _ => unit.strip_prefix(['e', 'E'])?.parse().ok()?,
+    };
+    Some((1, exponent))
 }
 
 fn is_unit(unit: &str) -> bool {
@@ -100,8 +153,11 @@ impl<'de> Deserialize<'de> for Quantity {
             fn visit_u64<E: de::Error>(self, number: u64) -> Result<Quantity, E> {
                 Ok(Quantity(number.to_string()))
             }
+            // The API server refuses one too: its text would depend on who reads it.
             fn visit_f64<E: de::Error>(self, number: f64) -> Result<Quantity, E> {
-                Ok(Quantity(number.to_string()))
+                Err(E::custom(format!(
+                    "an amount with a fraction is written as text: \"{number}\" in quotes"
+                )))
             }
         }
         deserializer.deserialize_any(TextOrNumber)
@@ -117,7 +173,6 @@ impl schemars::JsonSchema for Quantity {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "x-kubernetes-int-or-string": true,
-            "pattern": PATTERN,
         })
     }
 }
@@ -157,6 +212,32 @@ mod tests {
         let message = Quantity(text.to_owned()).check().unwrap_err().to_string();
         assert!(message.contains(&format!("{text:?}")), "{message}");
         assert!(message.contains("512Mi"), "{message}");
+    }
+
+    #[rstest]
+    #[case("2", 2_000_000_000)]
+    #[case("500m", 500_000_000)]
+    #[case("0.5", 500_000_000)]
+    #[case(".5", 500_000_000)]
+    #[case("1.5Gi", 1_610_612_736_000_000_000)]
+    #[case("1Ki", 1_024_000_000_000)]
+    #[case("+3k", 3_000_000_000_000)]
+    #[case("1e3", 1_000_000_000_000)]
+    #[case("5E-1", 500_000_000)]
+    #[case("1E", 1_000_000_000_000_000_000_000_000_000)]
+    #[case("0.00", 0)]
+    #[case("0.1n", 1)]
+    #[case("1e-99", 1)]
+    fn an_amount_is_counted_in_billionths(#[case] text: &str, #[case] expected: i128) {
+        assert_eq!(Quantity(text.to_owned()).billionths(), Some(expected));
+    }
+
+    #[rstest]
+    #[case("2GB")]
+    #[case("1e40")]
+    #[case("99999999999999999999999999999999999999999")]
+    fn what_is_no_amount_is_not_counted(#[case] text: &str) {
+        assert_eq!(Quantity(text.to_owned()).billionths(), None);
     }
 
     #[test]

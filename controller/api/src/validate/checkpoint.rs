@@ -1,13 +1,15 @@
 //! The check of when checkpoints are taken, where they are kept, and which one is started from.
 
-use super::fields::{Errors, bounded, milliseconds, refuse};
+use super::fields::{Errors, bounded, check_text, milliseconds, refuse, refuse_by};
 use crate::bounds;
 use crate::job_config::{CheckpointConfig, StorageConfig};
+use crate::rules;
 use crate::spec::{Checkpoint, Storage};
 use crate::start_from::StartFrom;
 
 pub(super) fn check_checkpoint(spec: &Checkpoint, errors: &mut Errors) -> CheckpointConfig {
     let path = "spec.checkpoint";
+    let before = errors.list.len();
     let mut seconds = |name: &str, value, range| {
         milliseconds(bounded(errors, &format!("{path}.{name}"), value, range))
     };
@@ -33,6 +35,9 @@ pub(super) fn check_checkpoint(spec: &Checkpoint, errors: &mut Errors) -> Checkp
             bounded(errors, &path, value, bounds::INTERVAL_MILLISECONDS).into()
         }
     };
+    if errors.list.len() == before && interval_ms > 0 && min_pause_ms > interval_ms {
+        refuse_by(errors, &format!("{path}.minPauseSeconds"), rules::MIN_PAUSE);
+    }
     let count_path = format!("{path}.retention.count");
     let retained_count = bounded(
         errors,
@@ -55,48 +60,29 @@ pub(super) fn check_storage(
 ) -> Option<StorageConfig> {
     let storage = storage?;
     let path = "spec.checkpoint.storage";
-    check_storage_url(&storage.url, &format!("{path}.url"), errors);
-    if let Some(endpoint) = &storage.endpoint {
-        let host = endpoint
-            .strip_prefix("http://")
-            .or(endpoint.strip_prefix("https://"));
-        if host.is_none_or(str::is_empty) {
-            let remedy = "write it as in https://minio.example:9000";
-            let problem = format!("{endpoint:?} is no endpoint");
-            refuse(errors, &format!("{path}.endpoint"), problem, remedy);
-        }
-    }
+    check_text(
+        errors,
+        &format!("{path}.url"),
+        &storage.url,
+        rules::STORAGE_URL,
+    );
     let is_s3 = storage.url.starts_with("s3://") || storage.url.starts_with("s3a://");
-    let only_s3 = [("endpoint", &storage.endpoint), ("region", &storage.region)];
-    for (name, value) in only_s3 {
-        if value.is_some() && !is_s3 {
-            let problem = "it has a meaning for s3:// only";
-            refuse(
-                errors,
-                &format!("{path}.{name}"),
-                problem,
-                "remove it, or change url",
-            );
-        }
-        if value.as_ref().is_some_and(|value| value.trim().is_empty()) {
-            refuse(
-                errors,
-                &format!("{path}.{name}"),
-                "it is empty",
-                "give it or remove it",
-            );
+    let only_s3 = [
+        ("endpoint", &storage.endpoint, rules::ENDPOINT),
+        ("region", &storage.region, rules::REGION),
+    ];
+    for (name, value, rules) in only_s3 {
+        let path = format!("{path}.{name}");
+        let Some(value) = value else { continue };
+        if is_s3 {
+            check_text(errors, &path, value, rules);
+        } else {
+            refuse_by(errors, &path, rules::ONLY_S3);
         }
     }
-    if let Some(secret) = &storage.secret_ref
-        && secret.name.is_empty()
-    {
-        let remedy = "name a Secret in the job's namespace, or remove secretRef";
-        refuse(
-            errors,
-            &format!("{path}.secretRef.name"),
-            "it is empty",
-            remedy,
-        );
+    if let Some(secret) = &storage.secret_ref {
+        let path = format!("{path}.secretRef.name");
+        check_text(errors, &path, &secret.name, rules::SECRET_NAME);
     }
     Some(StorageConfig {
         url: storage.url.clone(),
@@ -105,45 +91,17 @@ pub(super) fn check_storage(
     })
 }
 
-fn check_storage_url(url: &str, path: &str, errors: &mut Errors) {
-    let remedy = "use s3://bucket/prefix, file:///folder or a folder's path";
-    let Some((scheme, rest)) = url.split_once("://") else {
-        if url.trim().is_empty() {
-            refuse(errors, path, "it is empty", remedy);
-        }
-        return;
-    };
-    match scheme {
-        "s3" | "s3a" => {
-            let bucket = rest.split(['/', '?']).next().unwrap_or_default();
-            if bucket.is_empty() {
-                refuse(errors, path, format!("{url:?} names no bucket"), remedy);
-            }
-        }
-        "file" if rest.starts_with('/') => {}
-        "file" => {
-            let remedy = format!("write three slashes, as in file:///{rest}");
-            refuse(
-                errors,
-                path,
-                format!("{url:?} has a host where a folder belongs"),
-                remedy,
-            );
-        }
-        _ => {
-            let problem = format!("the scheme {scheme:?} is not supported");
-            refuse(errors, path, problem, remedy);
-        }
-    }
-}
-
 pub(super) fn check_start_from(text: &str, errors: &mut Errors) -> Option<StartFrom> {
+    let path = "spec.startFrom";
+    let before = errors.list.len();
+    check_text(errors, path, text, rules::START_FROM);
+    if errors.list.len() > before {
+        return None;
+    }
     match StartFrom::parse(text) {
         Ok(start_from) => Some(start_from),
         Err(error) => {
-            let remedy = "use Latest, Empty, a checkpoint's name such as my-job-42, or a URL such \
-                          as s3://bucket/prefix/namespace/my-job#42";
-            refuse(errors, "spec.startFrom", error.to_string(), remedy);
+            refuse(errors, path, error.to_string(), rules::START_FROM_REMEDY);
             None
         }
     }

@@ -1,14 +1,18 @@
 //! The check of each field. A check leaves its errors in the list and gives the field's meaning.
 
-use serde_json::{Map, Value};
-
 use super::SpecError;
 use crate::bounds::{self, Bounds};
 use crate::job_config::RestartConfig;
 use crate::manifest::Metadata;
-use crate::spec::{Resources, Restart, StreamJobSpec};
+use crate::rules::{self, TextRule, Wording};
+use crate::spec::{Restart, StreamJobSpec, UpgradeMode};
 
-pub(super) type Errors = Vec<SpecError>;
+/// What was found so far.
+pub(super) struct Errors {
+    pub(super) list: Vec<SpecError>,
+    /// Whether the rules that hold on a cluster only are tried too.
+    pub(super) is_for_cluster: bool,
+}
 
 pub(super) fn refuse(
     errors: &mut Errors,
@@ -17,11 +21,32 @@ pub(super) fn refuse(
     remedy: impl Into<String>,
 ) {
     let (problem, remedy) = (problem.into(), remedy.into());
-    errors.push(SpecError {
+    errors.list.push(SpecError {
         path: path.to_owned(),
         problem,
         remedy,
     });
+}
+
+/// Refuses by rules' words.
+pub(super) fn refuse_by(errors: &mut Errors, path: &str, wording: Wording) {
+    refuse(errors, path, wording.problem, wording.remedy);
+}
+
+/// Checks a text's form; the first rule that it breaks is told.
+pub(super) fn check_text(errors: &mut Errors, path: &str, text: &str, rules: &[TextRule]) {
+    let is_for_cluster = errors.is_for_cluster;
+    let mut rules = rules
+        .iter()
+        .filter(|rule| is_for_cluster || !rule.is_for_clusters);
+    if let Some(rule) = rules.find(|rule| rule.refuses(text)) {
+        let Wording { problem, remedy } = rule.wording;
+        let problem = match rule.is_quoted {
+            true => format!("{text:?} {problem}"),
+            false => problem.to_owned(),
+        };
+        refuse(errors, path, problem, remedy);
+    }
 }
 
 /// A number within its bounds; out of them the error is left and the least value stands in.
@@ -40,25 +65,17 @@ pub(super) fn milliseconds(seconds: u32) -> u64 {
 }
 
 pub(super) fn check_metadata(metadata: &Metadata, errors: &mut Errors) {
-    let named = [
-        ("metadata.name", &metadata.name),
-        ("metadata.namespace", &metadata.namespace),
-    ];
-    for (path, name) in named {
-        if !is_label(name) {
-            let remedy = "use at most 63 lower-case letters, digits and hyphens, with a letter or \
-                          digit at both ends";
-            refuse(
-                errors,
-                path,
-                format!("{name:?} is no name in Kubernetes"),
-                remedy,
-            );
-        }
+    check_text(errors, "metadata.name", &metadata.name, rules::JOB_NAME);
+    let namespace = &metadata.namespace;
+    if !is_label(namespace) {
+        let remedy = "use at most 63 lower-case letters, digits and hyphens, with a letter or \
+                      digit at both ends";
+        let problem = format!("{namespace:?} is no namespace");
+        refuse(errors, "metadata.namespace", problem, remedy);
     }
 }
 
-/// A DNS label of RFC 1123: it names folders, Deployments and label values.
+/// A DNS label of RFC 1123: as namespaces have it.
 fn is_label(name: &str) -> bool {
     let is_edge = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
     let bytes = name.as_bytes();
@@ -81,94 +98,57 @@ pub(super) fn check_length(errors: &mut Errors, path: &str, text: &str, max: u32
 }
 
 pub(super) fn check_parallelism(spec: &StreamJobSpec, errors: &mut Errors) -> (u32, u32) {
-    let before = errors.len();
+    let before = errors.list.len();
     let range = bounds::PARALLELISM;
     let parallelism = bounded(errors, "spec.parallelism", spec.parallelism, range);
     let max = bounded(errors, "spec.maxParallelism", spec.max_parallelism, range);
-    if errors.len() == before && parallelism > max {
-        let problem = format!("{parallelism} exceeds spec.maxParallelism, {max}");
-        let remedy = "lower it, or give a higher maxParallelism before the job's first checkpoint";
-        refuse(errors, "spec.parallelism", problem, remedy);
+    if errors.list.len() == before && parallelism > max {
+        refuse_by(errors, "spec.parallelism", rules::PARALLELISM);
     }
     (parallelism, max)
 }
 
 pub(super) fn check_restart(restart: &Restart, errors: &mut Errors) -> RestartConfig {
-    let mut number = |name: &str, value, range| {
-        u64::from(bounded(
-            errors,
-            &format!("spec.restart.{name}"),
-            value,
-            range,
-        ))
-    };
-    let initial = restart.initial_delay_milliseconds;
-    let initial_delay_ms = number(
-        "initialDelayMilliseconds",
-        initial,
-        bounds::INITIAL_DELAY_MILLISECONDS,
-    );
-    let max_delay_ms = 1000
-        * number(
-            "maxDelaySeconds",
-            restart.max_delay_seconds,
-            bounds::MAX_DELAY_SECONDS,
-        );
-    let reset = restart.reset_after_seconds;
-    let reset_after_ms = 1000 * number("resetAfterSeconds", reset, bounds::RESET_AFTER_SECONDS);
-    let attempts = bounded(
+    let before = errors.list.len();
+    let path = |name: &str| format!("spec.restart.{name}");
+    let initial = path("initialDelayMilliseconds");
+    let longest = path("maxDelaySeconds");
+    let reset = path("resetAfterSeconds");
+    let initial_delay_ms = u64::from(bounded(
         errors,
-        "spec.restart.attempts",
-        restart.attempts,
-        bounds::ATTEMPTS,
-    );
+        &initial,
+        restart.initial_delay_milliseconds,
+        bounds::INITIAL_DELAY_MILLISECONDS,
+    ));
+    let max_delay = restart.max_delay_seconds;
+    let max_delay_ms = milliseconds(bounded(
+        errors,
+        &longest,
+        max_delay,
+        bounds::MAX_DELAY_SECONDS,
+    ));
+    let attempts = &path("attempts");
+    let attempts = bounded(errors, attempts, restart.attempts, bounds::ATTEMPTS);
+    let reset_after = restart.reset_after_seconds;
+    let reset_after = bounded(errors, &reset, reset_after, bounds::RESET_AFTER_SECONDS);
+    if errors.list.len() == before && max_delay_ms < initial_delay_ms {
+        refuse_by(errors, &longest, rules::MAX_DELAY);
+    }
     RestartConfig {
-        // A first delay above the longest one is that one.
-        initial_delay_ms: initial_delay_ms.min(max_delay_ms),
+        initial_delay_ms,
         max_delay_ms,
         attempts,
-        reset_after_ms,
+        reset_after_ms: milliseconds(reset_after),
     }
 }
 
-pub(super) fn check_deadline(seconds: i32, errors: &mut Errors) {
-    bounded(
-        errors,
-        "spec.upgrade.deadlineSeconds",
-        seconds,
-        bounds::DEADLINE_SECONDS,
-    );
-}
-
-pub(super) fn check_resources(resources: Option<&Resources>, errors: &mut Errors) {
-    let Some(resources) = resources else { return };
-    let kinds = [
-        ("requests", &resources.requests),
-        ("limits", &resources.limits),
-    ];
-    for (kind, amounts) in kinds {
-        for (resource, quantity) in amounts {
-            if let Err(error) = quantity.check() {
-                let path = format!("spec.resources.{kind}.{resource}");
-                let text = error.to_string();
-                let (problem, remedy) = text.split_once(": ").unwrap_or((&text, ""));
-                refuse(errors, &path, problem, remedy);
-            }
-        }
-    }
-}
-
-pub(super) fn check_pod_template(
-    template: Option<&Value>,
-    errors: &mut Errors,
-) -> Option<Map<String, Value>> {
-    match template? {
-        Value::Object(fields) => Some(fields.clone()),
-        Value::Null => None,
-        _ => {
-            let remedy = "write it as in podTemplate: {spec: {nodeSelector: {…}}}";
-            refuse(errors, "spec.podTemplate", "it is no object", remedy);
-            None
-        }
+pub(super) fn check_upgrade(spec: &StreamJobSpec, errors: &mut Errors) {
+    let path = "spec.upgrade";
+    let deadline = spec.upgrade.deadline_seconds;
+    let deadline_path = format!("{path}.deadlineSeconds");
+    bounded(errors, &deadline_path, deadline, bounds::DEADLINE_SECONDS);
+    let names_state = !["Latest", "Empty"].contains(&spec.start_from.as_str());
+    if spec.upgrade.mode == UpgradeMode::Stateless && names_state {
+        refuse_by(errors, &format!("{path}.mode"), rules::STATELESS);
     }
 }

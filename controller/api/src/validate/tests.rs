@@ -2,7 +2,7 @@ use rstest::rstest;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::job_config::{JobConfigError, StartPoint};
+use crate::job_config::{JobConfigError, OnTerminate, SecureApiConfig, StartPoint};
 
 fn parse(spec: Value) -> StreamJobSpec {
     serde_json::from_value(spec).unwrap()
@@ -110,74 +110,74 @@ fn a_start_from_a_checkpoint_reaches_the_job_process() {
     assert_eq!(config.start_from, expected);
 }
 
+/// A row of the table that the API server is tried with too.
+#[derive(serde::Deserialize)]
+struct Invalid {
+    name: Option<String>,
+    spec: Option<Value>,
+    path: String,
+    message: Option<String>,
+    validate: Option<String>,
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    match patch.as_object() {
+        None => *target = patch.clone(),
+        Some(members) => {
+            for (name, member) in members {
+                merge(&mut target[name], member);
+            }
+        }
+    }
+}
+
+#[test]
+fn every_spec_that_the_api_server_refuses_is_refused_in_the_same_words() {
+    let rows: Vec<Invalid> =
+        yaml_serde::from_str(include_str!("../../tests/invalid_specs.yaml")).unwrap();
+    assert!(rows.len() >= 30);
+    for row in rows {
+        let mut spec = json!({"program": {"image": "word-count:1.0"}});
+        if let Some(patch) = &row.spec {
+            merge(&mut spec, patch);
+        }
+        let metadata = Metadata {
+            name: row.name.unwrap_or(metadata().name),
+            ..metadata()
+        };
+        let expected = row.validate.or(row.message).unwrap();
+        let parsed: Result<StreamJobSpec, _> = serde_json::from_value(spec.clone());
+        assert_eq!(parsed.is_err(), expected == "parse", "{spec}: {parsed:?}");
+        let Ok(parsed) = parsed else { continue };
+        let errors = validate_for_cluster(&metadata, &parsed).unwrap_err();
+        assert_eq!(errors.len(), 1, "{spec}: {errors:?}");
+        let message = errors[0].to_string();
+        assert_eq!(errors[0].path, row.path, "{message}");
+        assert!(message.contains(&expected), "{message}");
+        assert!(
+            !errors[0].remedy.is_empty() && !message.contains("key:secret"),
+            "{message}"
+        );
+    }
+}
+
 #[rstest]
-#[case::logic("program", json!(null), "spec: neither sql nor program is given")]
-#[case::both("sql", json!("SELECT 1"), "spec: both sql and program are given")]
-#[case::image("program.image", json!(""), "spec.program.image: \"\" is no image")]
-#[case::image_space("program.image", json!("a b"), "spec.program.image: \"a b\" is no image")]
-#[case::command("program.command", json!([" "]), "spec.program.command[0]: it is empty")]
 #[case::long_arg("program.args", json!(["x".repeat(4097)]),
-    "spec.program.args[0]: it has 4097 characters")]
-#[case::many_args("program.args", json!(vec!["x"; 257]), "spec.program.args: it has 257 entries")]
-#[case::env("program.env", json!([{"name": "1A"}]),
-    "spec.program.env[0].name: \"1A\" is no variable's name")]
-#[case::env_twice("program.env", json!([{"name": "A"}, {"name": "A"}]),
-    "spec.program.env[1].name: A is given twice")]
-#[case::env_reserved("program.env", json!([{"name": "TIDEGATE_JOB_CONFIG"}]),
-    "spec.program.env[0].name: TIDEGATE_JOB_CONFIG belongs to the runtime")]
-#[case::parallelism("parallelism", json!(0), "spec.parallelism: 0 is out of bounds")]
-#[case::max("maxParallelism", json!(40_000), "spec.maxParallelism: 40000 is out of bounds")]
-#[case::above("parallelism", json!(129),
-    "spec.parallelism: 129 exceeds spec.maxParallelism, 128")]
-#[case::interval("checkpoint.intervalSeconds", json!(-1),
-    "spec.checkpoint.intervalSeconds: -1 is out of bounds; give a number from 0 to 86400")]
-#[case::milliseconds("checkpoint.intervalMilliseconds", json!(9),
-    "spec.checkpoint.intervalMilliseconds: 9 is out of bounds")]
-#[case::timeout("checkpoint.timeoutSeconds", json!(0),
-    "spec.checkpoint.timeoutSeconds: 0 is out of bounds")]
-#[case::pause("checkpoint.minPauseSeconds", json!(-5),
-    "spec.checkpoint.minPauseSeconds: -5 is out of bounds")]
-#[case::count("checkpoint.retention", json!({"count": 0}),
-    "spec.checkpoint.retention.count: 0 is out of bounds")]
-#[case::url("checkpoint.storage", json!({"url": ""}),
-    "spec.checkpoint.storage.url: it is empty")]
-#[case::scheme("checkpoint.storage", json!({"url": "ftp://host/x"}),
-    "spec.checkpoint.storage.url: the scheme \"ftp\" is not supported; use s3://")]
-#[case::bucket("checkpoint.storage", json!({"url": "s3:///x"}),
-    "spec.checkpoint.storage.url: \"s3:///x\" names no bucket")]
-#[case::file_host("checkpoint.storage", json!({"url": "file://data/x"}),
-    "spec.checkpoint.storage.url: \"file://data/x\" has a host where a folder belongs; write \
-     three slashes, as in file:///data/x")]
-#[case::endpoint("checkpoint.storage", json!({"url": "s3://b", "endpoint": "minio:9000"}),
-    "spec.checkpoint.storage.endpoint: \"minio:9000\" is no endpoint")]
-#[case::region("checkpoint.storage", json!({"url": "/data", "region": "eu"}),
-    "spec.checkpoint.storage.region: it has a meaning for s3:// only")]
-#[case::secret("checkpoint.storage", json!({"url": "s3://b", "secretRef": {"name": ""}}),
-    "spec.checkpoint.storage.secretRef.name: it is empty")]
-#[case::start_from("startFrom", json!("latest"),
-    "spec.startFrom: \"latest\" is neither Latest, nor Empty")]
-#[case::delay("restart.initialDelayMilliseconds", json!(-1),
-    "spec.restart.initialDelayMilliseconds: -1 is out of bounds")]
-#[case::max_delay("restart.maxDelaySeconds", json!(4000),
-    "spec.restart.maxDelaySeconds: 4000 is out of bounds")]
-#[case::attempts("restart.attempts", json!(-1), "spec.restart.attempts: -1 is out of bounds")]
-#[case::reset("restart.resetAfterSeconds", json!(0),
-    "spec.restart.resetAfterSeconds: 0 is out of bounds")]
-#[case::deadline("upgrade.deadlineSeconds", json!(1),
-    "spec.upgrade.deadlineSeconds: 1 is out of bounds")]
-#[case::memory("resources", json!({"limits": {"memory": "2GB"}}),
-    "spec.resources.limits.memory: \"2GB\" is no quantity; write a number and a unit")]
-#[case::template("podTemplate", json!("x"), "spec.podTemplate: it is no object")]
-fn each_contradiction_is_named_by_its_field(
-    #[case] path: &str,
-    #[case] value: Value,
-    #[case] expected: &str,
-) {
+    "spec.program.args[0]: it has 4097 characters; at most 4096 fit")]
+#[case::many_args("program.args", json!(vec!["x"; 257]),
+    "spec.program.args: it has 257 entries; at most 256 fit")]
+fn what_is_too_long_is_refused(#[case] path: &str, #[case] value: Value, #[case] expected: &str) {
     let errors = validate(&metadata(), &with(path, value)).unwrap_err();
-    assert_eq!(errors.len(), 1, "{errors:?}");
-    let message = errors[0].to_string();
-    assert!(message.starts_with(expected), "{message}");
-    assert!(!errors[0].remedy.is_empty(), "{message}");
+    assert_eq!(errors[0].to_string(), expected);
+}
+
+#[rstest]
+#[case("checkpoint.storage", json!({"url": "jobs"}))]
+#[case("startFrom", json!("./data/default/word-count#3"))]
+fn a_relative_path_is_for_laptops_only(#[case] path: &str, #[case] value: Value) {
+    let spec = with(path, value);
+    assert!(validate(&metadata(), &spec).is_ok());
+    assert!(validate_for_cluster(&metadata(), &spec).is_err());
 }
 
 #[rstest]
@@ -185,7 +185,7 @@ fn each_contradiction_is_named_by_its_field(
 #[case("")]
 #[case("-a")]
 #[case("a.b")]
-#[case("0123456789012345678901234567890123456789012345678901234567890123")]
+#[case("a23456789012345678901234567890123456789012345678901234567890123")]
 fn a_name_that_kubernetes_would_refuse_is_refused(#[case] name: &str) {
     let metadata = Metadata {
         name: name.to_owned(),
@@ -236,6 +236,45 @@ fn a_config_survives_its_json() {
 )]
 fn a_jobs_folder_lies_below_the_storage_url(#[case] url: &str, #[case] folder: &str) {
     assert_eq!(crate::job_config::job_folder(url, "ns", "job"), folder);
+}
+
+#[test]
+fn what_only_a_cluster_needs_is_absent_elsewhere_and_comes_through_as_json() {
+    let spec = parse(json!({"program": {"image": "x"}}));
+    let job = validate(&metadata(), &spec).unwrap();
+    let mut config = job.job_config(start("/data")).unwrap();
+    let absent = [
+        "startGeneration",
+        "hold",
+        "linger",
+        "onTerminate",
+        "secureApi",
+    ];
+    let json = serde_json::to_value(&config).unwrap();
+    assert!(
+        absent.iter().all(|field| json.get(field).is_none()),
+        "{json}"
+    );
+    config.start_generation = Some(7);
+    (config.hold, config.linger) = (true, true);
+    config.on_terminate = OnTerminate::Checkpoint;
+    config.secure_api = Some(SecureApiConfig {
+        address: "0.0.0.0:8443".to_owned(),
+        certificate_folder: "/etc/tidegate/tls".to_owned(),
+        server_names: vec!["job.ns.job.tidegate.internal".to_owned()],
+        client_names: vec!["controller.tidegate.internal".to_owned()],
+    });
+    let json = serde_json::to_value(&config).unwrap();
+    assert_eq!(json["startGeneration"], 7);
+    assert_eq!(json["onTerminate"], "Checkpoint");
+    assert_eq!(json["secureApi"]["certificateFolder"], "/etc/tidegate/tls");
+    assert_eq!(JobConfig::from_json(&json.to_string()).unwrap(), config);
+    config.secure_api.as_mut().unwrap().client_names.clear();
+    let error = JobConfig::from_json(&config.to_json()).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "the job configuration's secureApi.clientNames is empty: it must be given"
+    );
 }
 
 #[rstest]
