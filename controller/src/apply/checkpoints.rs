@@ -1,0 +1,148 @@
+//! Carries out what was decided about a job's Checkpoint objects.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use tidegate_api::Checkpoint;
+use tokio::time::Instant;
+
+use super::{ApplyError, change, children, release_pod, word};
+use crate::budget::Grant;
+use crate::checkpoints::{CheckpointsPlan, RefusedAsk, Told};
+use crate::client::JobPod;
+use crate::cluster::Cluster;
+use crate::events;
+use crate::plan::Ask;
+use crate::queue::JobKey;
+use crate::shared::Shared;
+
+/// Writes and asks for what the plan says. Gives the time after which the budget allows what it
+/// does not allow now.
+///
+/// # Errors
+/// The first step that fails; those after it are left to the next pass.
+pub async fn carry_out_checkpoints(
+    shared: &Shared,
+    key: &JobKey,
+    plan: &CheckpointsPlan,
+) -> Result<Option<Duration>, ApplyError> {
+    for answer in &plan.answers {
+        // The object may be gone after its change.
+        let told = about(&shared.cluster, key, &plan.told, answer_uid(answer));
+        change::write(shared, key, answer).await?;
+        for (object, told) in told {
+            let notes = std::slice::from_ref(&told.note);
+            events::tell(
+                &shared.writer,
+                &shared.config.identity,
+                object.as_ref(),
+                notes,
+            )
+            .await;
+        }
+    }
+    for order in &plan.cleanups {
+        let pod = release_pod::release_pod(&key.namespace, order, &shared.config.settings);
+        children::create(shared, key, &pod).await?;
+    }
+    let mut refused = None;
+    for (checkpoint, ask) in &plan.asks {
+        if let Err(error) = send(shared, key, checkpoint, ask).await {
+            refused = Some(error);
+        }
+    }
+    if let Some(error) = refused {
+        return Err(error);
+    }
+    for name in &plan.delete {
+        super::delete(shared, key, name).await?;
+    }
+    mirror(shared, key, plan).await
+}
+
+async fn mirror(
+    shared: &Shared,
+    key: &JobKey,
+    plan: &CheckpointsPlan,
+) -> Result<Option<Duration>, ApplyError> {
+    for entry in &plan.mirror {
+        let cost = change::cost(shared, key, entry);
+        if let Grant::After(wait) = shared.budget().ask(key, cost, Instant::now()) {
+            return Ok(Some(wait));
+        }
+        change::write(shared, key, entry).await?;
+    }
+    Ok(None)
+}
+
+async fn send(
+    shared: &Shared,
+    key: &JobKey,
+    checkpoint: &str,
+    ask: &Ask,
+) -> Result<(), ApplyError> {
+    let pods = shared.cluster.pods.get(&key.namespace, &ask.pod);
+    let Some(ip) = pods.and_then(|pod| pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()) else {
+        return Ok(());
+    };
+    let pod = JobPod {
+        job: key.clone(),
+        ip,
+    };
+    let answer = shared.jobs.ask(&pod, &ask.command).await;
+    shared.metrics.count_job_request(answer.is_ok());
+    let what = word(&ask.command);
+    match &answer {
+        Ok(()) => {
+            shared.memory.remove_refused_ask(key, checkpoint);
+            tracing::info!(checkpoint, command = what, "a job process was asked");
+        }
+        Err(error) if error.is_refusal() => {
+            // The next plan knows of it; nothing else has to wait.
+            let (checkpoint, message) = (checkpoint.to_owned(), error.to_string());
+            let refused = RefusedAsk {
+                checkpoint,
+                message,
+            };
+            if shared.memory.add_refused_ask(key, &refused) {
+                let RefusedAsk {
+                    checkpoint,
+                    message,
+                } = refused;
+                tracing::info!(checkpoint, command = what, message, "a job process refuses");
+            }
+            return Ok(());
+        }
+        Err(_) => {}
+    }
+    answer.map_err(|source| ApplyError::Ask {
+        pod: ask.pod.clone(),
+        what,
+        source,
+    })
+}
+
+fn answer_uid(change: &crate::checkpoints::Change) -> Option<&str> {
+    use crate::checkpoints::Change;
+    match change {
+        Change::Create(_) => None,
+        Change::Record { uid, .. } | Change::Free { uid, .. } | Change::Drop { uid, .. } => {
+            Some(uid)
+        }
+    }
+}
+
+/// The object of a unique id, with what is to be told about it.
+fn about<'a>(
+    cluster: &Cluster,
+    key: &JobKey,
+    told: &'a [Told],
+    uid: Option<&str>,
+) -> Vec<(std::sync::Arc<Checkpoint>, &'a Told)> {
+    let mine = told.iter().filter(|told| Some(told.uid.as_str()) == uid);
+    let with_object = mine.filter_map(|told| {
+        let object = cluster.checkpoints.get(&key.namespace, &told.checkpoint)?;
+        (object.uid().as_deref() == Some(told.uid.as_str())).then_some((object, told))
+    });
+    with_object.collect()
+}

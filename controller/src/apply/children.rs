@@ -1,0 +1,229 @@
+//! Makes the objects that belong to a job.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use k8s_openapi::ByteString;
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Secret};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
+use kube::api::ListParams;
+use kube::core::NamespaceResourceScope;
+use kube::{Api, Resource, ResourceExt};
+use serde_json::{Value, json};
+use tidegate_api::StreamJob;
+use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY};
+use tidegate_api::pod::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
+
+use super::ApplyError;
+use crate::build::{applied_hash, owner_of_job};
+use crate::client::{ApiError, Kind};
+use crate::cluster::{Held, Meta};
+use crate::plan::Child;
+use crate::queue::JobKey;
+use crate::shared::Shared;
+
+/// Makes one child as it should be, unless it is so already.
+pub(super) async fn apply(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+    child: &Child,
+) -> Result<(), ApplyError> {
+    match child {
+        Child::ConfigMap(object) => apply_tracked(shared, key, object.as_ref()).await?,
+        Child::NetworkPolicy(object) => apply_tracked(shared, key, object.as_ref()).await?,
+        Child::PodDisruptionBudget(object) => apply_tracked(shared, key, object.as_ref()).await?,
+        Child::Certificate { name, config_map } => {
+            create_certificate(shared, key, job, (name, config_map)).await?;
+        }
+        Child::Deployment(object) => apply_deployment(shared, key, object).await?,
+        Child::Scale {
+            name,
+            replicas,
+            annotations,
+        } => {
+            scale(shared, key, name, (*replicas, annotations)).await?;
+        }
+        Child::CleanupPod(pod) => create(shared, key, pod.as_ref()).await?,
+    }
+    Ok(())
+}
+
+/// Creates an object that is never changed; one that is there already is as good.
+pub(super) async fn create<K: Kind + Held>(
+    shared: &Shared,
+    key: &JobKey,
+    object: &K,
+) -> Result<(), ApiError> {
+    match shared.writer.create(&key.namespace, object).await {
+        Ok(object) => {
+            shared.cluster.note(object);
+            Ok(())
+        }
+        Err(ApiError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Applies an object of which only the metadata is watched.
+async fn apply_tracked<K>(shared: &Shared, key: &JobKey, object: &K) -> Result<(), ApiError>
+where
+    K: Kind,
+    Meta<K>: Held + Resource<Scope = NamespaceResourceScope>,
+{
+    let hash = applied_hash(&[object]);
+    let name = object.meta().name.clone().unwrap_or_default();
+    let known = Meta::<K>::store(&shared.cluster).get(&key.namespace, &name);
+    let applied = known
+        .as_ref()
+        .and_then(|known| known.annotations().get(ANNOTATION_APPLIED));
+    if applied == Some(&hash) {
+        return Ok(());
+    }
+    let mut wanted = rendered(object);
+    wanted["metadata"]["annotations"][ANNOTATION_APPLIED] = json!(hash);
+    let written: K = shared.writer.apply(&key.namespace, &name, &wanted).await?;
+    let metadata = written.meta().clone();
+    shared.cluster.note(Meta::<K> {
+        types: None,
+        metadata,
+        _phantom: std::marker::PhantomData,
+    });
+    Ok(())
+}
+
+async fn apply_deployment(
+    shared: &Shared,
+    key: &JobKey,
+    object: &Deployment,
+) -> Result<(), ApiError> {
+    let name = object.name_any();
+    let known = match shared.cluster.deployments.get(&key.namespace, &name) {
+        Some(known) => Some(known),
+        None => look_for_deployment(shared, key, &name).await?,
+    };
+    let replicas = |d: &Deployment| d.spec.as_ref().and_then(|spec| spec.replicas);
+    let applied = |d: &Deployment| d.annotations().get(ANNOTATION_APPLIED).cloned();
+    if let Some(known) = &known
+        && applied(object).is_some()
+        && applied(known) == applied(object)
+        && replicas(known) == replicas(object)
+    {
+        return Ok(());
+    }
+    let wanted = rendered(object);
+    let written: Deployment = shared.writer.apply(&key.namespace, &name, &wanted).await?;
+    shared.cluster.note(written);
+    Ok(())
+}
+
+/// Before a revision is made: a watch that lags may not have told of it yet, and a plan that was
+/// made without it must not overwrite it. A list, since that right is there for the watch.
+async fn look_for_deployment(
+    shared: &Shared,
+    key: &JobKey,
+    name: &str,
+) -> Result<Option<std::sync::Arc<Deployment>>, ApiError> {
+    let action = || format!("look for Deployment {name}");
+    let client = shared.writer.client().clone();
+    let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
+    let only = ListParams::default().fields(&format!("metadata.name={name}"));
+    let found = deployments.list(&only).await;
+    let found = found.map_err(|error| ApiError::new(action(), error))?;
+    match found.items.into_iter().next() {
+        None => Ok(None),
+        Some(found) => {
+            shared.cluster.note(found);
+            Err(ApiError::Conflict { action: action() })
+        }
+    }
+}
+
+async fn scale(
+    shared: &Shared,
+    key: &JobKey,
+    name: &str,
+    (replicas, annotations): (i32, &BTreeMap<String, String>),
+) -> Result<(), ApiError> {
+    let Some(known) = shared.cluster.deployments.get(&key.namespace, name) else {
+        return Ok(());
+    };
+    let has = |(key, value): (&String, &String)| known.annotations().get(key) == Some(value);
+    let current = known.spec.as_ref().and_then(|spec| spec.replicas);
+    if current == Some(replicas) && annotations.iter().all(has) {
+        return Ok(());
+    }
+    let change = json!({
+        "metadata": {"resourceVersion": known.resource_version(), "annotations": annotations},
+        "spec": {"replicas": replicas},
+    });
+    match shared
+        .writer
+        .merge::<Deployment>(&key.namespace, name, &change)
+        .await
+    {
+        Ok(written) => {
+            shared.cluster.note(written);
+            Ok(())
+        }
+        Err(ApiError::NotFound { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates the Secret with a revision's certificate. It is owned by the revision's ConfigMap, so
+/// that both go together; the controller itself can neither read, change nor delete Secrets.
+async fn create_certificate(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+    (name, config_map): (&str, &str),
+) -> Result<(), ApplyError> {
+    let owner = shared.cluster.config_maps.get(&key.namespace, config_map);
+    let owner = owner.and_then(|owner| Some((owner.name_any(), owner.uid()?)));
+    let owner = owner.map_or_else(
+        || owner_of_job(job),
+        |(name, uid)| OwnerReference {
+            api_version: ConfigMap::api_version(&()).into_owned(),
+            kind: ConfigMap::kind(&()).into_owned(),
+            name,
+            uid,
+            ..OwnerReference::default()
+        },
+    );
+    let issued = shared
+        .authority
+        .issue_job(&key.namespace, &key.name, Timestamp::now())?;
+    let entries = [
+        (CA_FILE, shared.authority.certificate()),
+        (CERTIFICATE_FILE, issued.certificate.as_str()),
+        (KEY_FILE, issued.key.as_str()),
+    ];
+    let data = entries.map(|(file, text)| (file.to_owned(), ByteString(text.as_bytes().to_vec())));
+    let labels = [
+        (LABEL_JOB, key.name.as_str()),
+        (LABEL_MANAGED_BY, MANAGED_BY),
+    ];
+    let secret = Secret {
+        metadata: ObjectMeta {
+            name: Some(name.to_owned()),
+            labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+            owner_references: Some(vec![owner]),
+            ..ObjectMeta::default()
+        },
+        type_: Some("kubernetes.io/tls".to_owned()),
+        data: Some(data.into()),
+        immutable: Some(true),
+        ..Secret::default()
+    };
+    match shared.writer.create(&key.namespace, &secret).await {
+        Ok(_) | Err(ApiError::AlreadyExists { .. }) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// An object as the API server takes it.
+fn rendered<K: Kind>(object: &K) -> Value {
+    serde_json::to_value(object).expect("objects of Kubernetes always serialize")
+}

@@ -1,0 +1,139 @@
+//! What the API server holds of our kinds, kept up to date by watches.
+//!
+//! ```text
+//! API server ─ watch ─▶ trim ─▶ Store, by job ─▶ observe
+//!                                  └─ touched jobs ─▶ queue
+//! writes of our own ─ note ─▶ Store, so that the next pass does not see what was before
+//! ```
+
+mod kinds;
+mod store;
+mod watch;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{ConfigMap, Pod};
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::Client;
+use kube::core::PartialObjectMeta;
+use tidegate_api::{Checkpoint, StreamJob};
+use tokio::task::JoinSet;
+
+use crate::queue::{JobKey, Queue};
+
+pub use kinds::Tracked;
+pub use store::Store;
+
+/// A kind of which only the metadata is kept.
+pub type Meta<K> = PartialObjectMeta<K>;
+
+/// Everything that is watched.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    /// The jobs.
+    pub jobs: Store<StreamJob>,
+    /// The checkpoints, of all jobs that they name.
+    pub checkpoints: Store<Checkpoint>,
+    /// The revisions' Deployments.
+    pub deployments: Store<Deployment>,
+    /// The jobs' pods, those that remove files included.
+    pub pods: Store<Pod>,
+    /// The revisions' settings.
+    pub config_maps: Store<Meta<ConfigMap>>,
+    /// Who may talk to the jobs' pods.
+    pub network_policies: Store<Meta<NetworkPolicy>>,
+    /// How many pods a drain may take.
+    pub disruption_budgets: Store<Meta<PodDisruptionBudget>>,
+    /// How many watches have not listed yet.
+    missing: AtomicUsize,
+}
+
+/// A kind of which each [`Cluster`] has a store.
+pub trait Held: Tracked {
+    /// The store of this kind.
+    fn store(cluster: &Cluster) -> &Store<Self>;
+}
+
+macro_rules! held {
+    ($($kind:ty => $field:ident),* $(,)?) => {
+        $(impl Held for $kind {
+            fn store(cluster: &Cluster) -> &Store<Self> {
+                &cluster.$field
+            }
+        })*
+    };
+}
+
+held! {
+    StreamJob => jobs,
+    Checkpoint => checkpoints,
+    Deployment => deployments,
+    Pod => pods,
+    Meta<ConfigMap> => config_maps,
+    Meta<NetworkPolicy> => network_policies,
+    Meta<PodDisruptionBudget> => disruption_budgets,
+}
+
+impl Cluster {
+    /// Starts to watch these namespaces, or all if none is given, and adds the jobs that change to
+    /// the queue. The watches end with the set.
+    pub fn watch(client: &Client, namespaces: &[String], queue: &Arc<Queue>) -> Watching {
+        let cluster = Arc::new(Self::default());
+        let scopes: Vec<Option<String>> = match namespaces {
+            [] => vec![None],
+            some => some.iter().cloned().map(Some).collect(),
+        };
+        let mut watching = Watching {
+            cluster,
+            tasks: JoinSet::new(),
+        };
+        for scope in &scopes {
+            watching.guarded::<StreamJob>(client, scope.as_deref(), queue);
+            watching.guarded::<Checkpoint>(client, scope.as_deref(), queue);
+            watching.whole::<Deployment>(client, scope.as_deref(), queue);
+            watching.whole::<Pod>(client, scope.as_deref(), queue);
+            watching.whole::<Meta<ConfigMap>>(client, scope.as_deref(), queue);
+            watching.whole::<Meta<NetworkPolicy>>(client, scope.as_deref(), queue);
+            watching.whole::<Meta<PodDisruptionBudget>>(client, scope.as_deref(), queue);
+        }
+        watching
+    }
+
+    /// Whether every watch has listed, so that what is not in a store is not there.
+    pub fn is_synced(&self) -> bool {
+        self.missing.load(Ordering::SeqCst) == 0
+    }
+
+    /// Takes note of what a write of our own gave, so that the next pass knows it.
+    pub fn note<K: Held>(&self, mut object: K) {
+        object.trim();
+        K::store(self).upsert(object);
+    }
+
+    /// The jobs that there are, and those that something is left of.
+    pub fn keys(&self) -> BTreeSet<JobKey> {
+        let mut keys: BTreeSet<JobKey> = self.jobs.keys().into_iter().collect();
+        keys.extend(self.checkpoints.keys());
+        keys
+    }
+
+    fn expect_watch(&self) {
+        self.missing.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn watch_listed(&self) {
+        self.missing.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// A cluster and the watches that keep it up to date.
+#[derive(Debug)]
+pub struct Watching {
+    /// What is known.
+    pub cluster: Arc<Cluster>,
+    tasks: JoinSet<()>,
+}

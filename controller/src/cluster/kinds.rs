@@ -1,0 +1,102 @@
+//! What is kept of each kind, and to which job an object belongs.
+
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus};
+use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use kube::core::PartialObjectMeta;
+use kube::{Resource, ResourceExt};
+use tidegate_api::labels::LABEL_JOB;
+use tidegate_api::{Checkpoint, StreamJob};
+
+/// A kind whose objects are kept.
+pub trait Tracked: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
+    /// The name of the job that it belongs to.
+    fn job_name(&self) -> Option<String> {
+        self.labels().get(LABEL_JOB).cloned()
+    }
+
+    /// Whether a change of it concerns the job's Checkpoint objects, too.
+    const CONCERNS_CHECKPOINTS: bool = false;
+
+    /// Drops what nobody looks at.
+    fn trim(&mut self) {
+        self.managed_fields_mut().clear();
+    }
+}
+
+impl Tracked for StreamJob {
+    const CONCERNS_CHECKPOINTS: bool = true;
+
+    fn job_name(&self) -> Option<String> {
+        Some(self.name_any())
+    }
+
+    fn trim(&mut self) {
+        self.managed_fields_mut().clear();
+        self.annotations_mut()
+            .remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
+}
+
+impl Tracked for Checkpoint {
+    const CONCERNS_CHECKPOINTS: bool = true;
+
+    fn job_name(&self) -> Option<String> {
+        Some(self.spec.job_name.clone())
+    }
+}
+
+impl Tracked for Deployment {
+    fn trim(&mut self) {
+        self.managed_fields_mut().clear();
+        self.spec = self.spec.take().map(|spec| DeploymentSpec {
+            replicas: spec.replicas,
+            // It stays as it is while its revision does.
+            template: spec.template,
+            ..DeploymentSpec::default()
+        });
+        self.status = self.status.take().map(|status| DeploymentStatus {
+            conditions: status.conditions,
+            ready_replicas: status.ready_replicas,
+            ..DeploymentStatus::default()
+        });
+    }
+}
+
+impl Tracked for Pod {
+    const CONCERNS_CHECKPOINTS: bool = true;
+
+    fn trim(&mut self) {
+        self.managed_fields_mut().clear();
+        self.annotations_mut().clear();
+        self.spec = self.spec.take().map(|spec| PodSpec {
+            containers: spec.containers.into_iter().map(limits_only).collect(),
+            volumes: spec.volumes,
+            ..PodSpec::default()
+        });
+        self.status = self.status.take().map(|status| PodStatus {
+            conditions: status.conditions,
+            container_statuses: status.container_statuses,
+            init_container_statuses: status.init_container_statuses,
+            message: status.message,
+            phase: status.phase,
+            pod_ip: status.pod_ip,
+            reason: status.reason,
+            ..PodStatus::default()
+        });
+    }
+}
+
+impl<K> Tracked for PartialObjectMeta<K>
+where
+    K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
+    Self: Resource<DynamicType = ()>,
+{
+}
+
+fn limits_only(container: Container) -> Container {
+    Container {
+        name: container.name,
+        resources: container.resources,
+        ..Container::default()
+    }
+}

@@ -1,0 +1,143 @@
+//! Reads everything that a pass needs to know, and writes nothing.
+
+mod checkpoints;
+mod facts;
+mod trouble;
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use futures::future::join_all;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::{Api, ResourceExt};
+use tidegate_api::StreamJob;
+use tidegate_api::labels::LABEL_REVISION;
+use tidegate_api::pod::revision_name;
+use tidegate_api::start_from::StartFrom;
+
+use crate::client::JobPod;
+use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts};
+use crate::queue::JobKey;
+use crate::shared::Shared;
+
+pub use checkpoints::observe_checkpoints;
+pub use trouble::trouble;
+
+/// Everything about one job.
+pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Observed {
+    let now_ms = Timestamp::now().as_millisecond();
+    let all = shared.cluster.pods.of(key);
+    let purge = all.iter().find(|pod| facts::is_purge(pod));
+    let own = all
+        .iter()
+        .filter(|pod| pod.labels().contains_key(LABEL_REVISION));
+    let pods = join_all(own.map(|pod| observe_pod(shared, key, pod, now_ms))).await;
+    let deployments = shared.cluster.deployments.of(key);
+    let mut revisions: Vec<_> = deployments
+        .into_iter()
+        .filter_map(facts::revision)
+        .map(|revision| with_siblings(shared, key, revision))
+        .collect();
+    revisions.sort_by_key(|revision| revision.start_generation);
+    shared.memory.keep_silent(key, &pods);
+    let is_namespace_terminating = is_namespace_terminating(shared, key, &job).await;
+    Observed {
+        now_ms,
+        authority: shared.authority.id(),
+        revisions,
+        purge: purge.map(|pod| facts::cleanup(pod, now_ms)),
+        pods,
+        checkpoints: shared.cluster.checkpoints.of(key),
+        start_checkpoint: start_checkpoint(shared, key, &job),
+        is_namespace_terminating,
+        refused_write: shared.memory.refused_write(key),
+        job,
+    }
+}
+
+/// What is applied with a revision's Deployment may have been deleted by somebody since; then it
+/// has to be applied again, whatever the Deployment says.
+fn with_siblings(shared: &Shared, key: &JobKey, mut revision: RevisionFacts) -> RevisionFacts {
+    let cluster = &shared.cluster;
+    let config_map = revision_name(&key.name, &revision.revision);
+    let has_all = cluster
+        .config_maps
+        .get(&key.namespace, &config_map)
+        .is_some()
+        && !cluster.network_policies.of(key).is_empty()
+        && !cluster.disruption_budgets.of(key).is_empty();
+    if !has_all {
+        revision.applied = None;
+    }
+    revision
+}
+
+/// Where the job process of a pod can be asked, if it can.
+pub fn job_pod(key: &JobKey, pod: &Pod) -> Option<JobPod> {
+    let ip: IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    facts::runs(pod).then(|| JobPod {
+        job: key.clone(),
+        ip,
+    })
+}
+
+async fn observe_pod(shared: &Shared, key: &JobKey, pod: &Pod, now_ms: i64) -> PodFacts {
+    let api = match job_pod(key, pod) {
+        None => ApiFacts::NotRunning,
+        Some(address) => ask(shared, key, pod, &address, now_ms).await,
+    };
+    facts::pod(pod, api, now_ms)
+}
+
+async fn ask(shared: &Shared, key: &JobKey, pod: &Pod, address: &JobPod, now_ms: i64) -> ApiFacts {
+    let answer = async {
+        let job = shared.jobs.job(address).await?;
+        let checkpoints = shared.jobs.checkpoints(address).await?;
+        Ok((job, checkpoints))
+    };
+    let answer: Result<_, crate::client::JobApiError> = answer.await;
+    shared.metrics.count_job_request(answer.is_ok());
+    match answer {
+        Ok((job, checkpoints)) => ApiFacts::Answers {
+            job: Box::new(job),
+            checkpoints,
+        },
+        Err(error) => {
+            let uid = pod.uid().unwrap_or_default();
+            let since_ms = shared.memory.silent_since(key, &uid, now_ms);
+            ApiFacts::Silent {
+                error: error.to_string(),
+                since_ms,
+            }
+        }
+    }
+}
+
+fn start_checkpoint(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+) -> Option<Arc<tidegate_api::Checkpoint>> {
+    match StartFrom::parse(&job.spec.start_from).ok()? {
+        StartFrom::Name(name) => shared.cluster.checkpoints.get(&key.namespace, &name),
+        StartFrom::Latest | StartFrom::Empty | StartFrom::Url { .. } => None,
+    }
+}
+
+/// Whether the namespace is being deleted: looked up only where it matters, since watching
+/// namespaces needs rights over the whole cluster.
+async fn is_namespace_terminating(shared: &Shared, key: &JobKey, job: &StreamJob) -> bool {
+    let was_told = shared.memory.is_namespace_terminating(key);
+    if !was_told && job.metadata.deletion_timestamp.is_none() {
+        return false;
+    }
+    let namespaces: Api<Namespace> = Api::all(shared.writer.client().clone());
+    match namespaces.get_opt(&key.namespace).await {
+        Ok(namespace) => namespace.is_none_or(|n| n.metadata.deletion_timestamp.is_some()),
+        Err(error) => {
+            tracing::debug!(namespace = key.namespace, %error, "the namespace cannot be read");
+            was_told
+        }
+    }
+}

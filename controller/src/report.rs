@@ -1,0 +1,81 @@
+//! Reports how a job is: one status write, skipped when nothing is new, and the events.
+
+use std::time::Duration;
+
+use kube::ResourceExt;
+use serde_json::json;
+use tidegate_api::StreamJob;
+use tidegate_api::labels::{API_VERSION, STREAM_JOB_KIND};
+use tokio::time::Instant;
+
+use crate::budget::Grant;
+use crate::client::ApiError;
+use crate::events;
+use crate::observed::Observed;
+use crate::plan::Plan;
+use crate::queue::JobKey;
+use crate::shared::Shared;
+
+/// Writes the status if it is new, then tells the events. Gives the time after which the budget
+/// allows a status that only mirrors checkpoints.
+///
+/// # Errors
+/// As [`ApiError`] has them.
+pub async fn report(
+    shared: &Shared,
+    key: &JobKey,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<Option<Duration>, ApiError> {
+    // What was written in this pass changed the job's version.
+    let job = shared.cluster.jobs.get(&key.namespace, &key.name);
+    let job = job.unwrap_or_else(|| observed.job.clone());
+    let is_known = job.status.as_ref() == Some(&plan.status)
+        || shared
+            .memory
+            .was_reported(key, &plan.status, job.resource_version().as_ref());
+    if !is_known {
+        if plan.status_is_mirror_only
+            && let Grant::After(wait) = shared.budget().ask(key, 1, Instant::now())
+        {
+            return Ok(Some(wait));
+        }
+        match write(shared, key, &job, plan).await {
+            Err(ApiError::NotFound { .. }) => return Ok(None),
+            written => written?,
+        }
+    }
+    events::tell(
+        &shared.writer,
+        &shared.config.identity,
+        job.as_ref(),
+        &plan.events,
+    )
+    .await;
+    Ok(None)
+}
+
+async fn write(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+    plan: &Plan,
+) -> Result<(), ApiError> {
+    let object = json!({
+        "apiVersion": API_VERSION,
+        "kind": STREAM_JOB_KIND,
+        // Another job of this name has another status.
+        "metadata": {"name": key.name, "uid": job.uid()},
+        "status": plan.status,
+    });
+    let written: StreamJob = shared
+        .writer
+        .apply_status(&key.namespace, &key.name, &object)
+        .await?;
+    let version = written.resource_version();
+    shared
+        .memory
+        .set_reported(key, plan.status.clone(), version);
+    shared.cluster.note(written);
+    Ok(())
+}

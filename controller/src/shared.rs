@@ -1,0 +1,63 @@
+//! What all parts of the controller share.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::budget::Budget;
+use crate::certificates::Authority;
+use crate::client::{JobClient, Writer};
+use crate::cluster::Cluster;
+use crate::config::Config;
+use crate::leader::Leadership;
+use crate::memory::Memory;
+use crate::metrics::Metrics;
+use crate::observed::Observed;
+use crate::peek::Peeks;
+use crate::plan::Plan;
+use crate::queue::{JobKey, Queue};
+
+/// What all parts share.
+#[derive(Debug)]
+pub struct Shared {
+    /// What the controller works with.
+    pub config: Config,
+    /// What the API server holds.
+    pub cluster: Arc<Cluster>,
+    /// What there is to do.
+    pub queue: Arc<Queue>,
+    /// What is counted.
+    pub metrics: Arc<Metrics>,
+    /// Whether this controller may write.
+    pub leadership: Leadership,
+    /// Writes to the API server.
+    pub writer: Writer,
+    /// Talks to job processes.
+    pub jobs: Arc<JobClient>,
+    /// Looks at running jobs.
+    pub peeks: Peeks,
+    /// Issues certificates.
+    pub authority: Authority,
+    /// What is remembered of each job.
+    pub memory: Memory,
+    /// What mirroring may still write.
+    pub budget: Mutex<Budget>,
+}
+
+impl Shared {
+    /// The budget of mirroring writes, for this caller alone.
+    pub fn budget(&self) -> MutexGuard<'_, Budget> {
+        self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is decided about a job.
+    pub fn plan(&self, observed: &Observed) -> Plan {
+        crate::stream_job::plan(observed, &self.config.settings)
+    }
+
+    /// Forgets a job that is gone.
+    pub fn forget(&self, key: &JobKey) {
+        self.memory.forget(key);
+        self.peeks.forget(key);
+        self.jobs.forget(key);
+        self.budget().forget(key);
+    }
+}

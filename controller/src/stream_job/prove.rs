@@ -1,0 +1,156 @@
+//! A new revision proves itself by completing checkpoints, or the last stable one comes back.
+
+use tidegate_api::spec::RollbackPolicy;
+use tidegate_api::status::{Reason, UpgradePhase};
+
+use super::draft::{Draft, Verdict, start_of};
+use super::live::restart_from_latest;
+use super::standing::{Standing, category_reason, phase_since_ms, reason_text};
+use crate::build::Start;
+use crate::job_api::{JobView, Phase};
+use crate::observed::RevisionFacts;
+use crate::plan::Decision;
+use crate::text::bounded;
+use crate::time::{age_ms, to_text};
+
+/// So many checkpoints of the new revision make it stable.
+const PROOF_CHECKPOINTS: u64 = 2;
+/// Without periodic checkpoints, it runs for so long without failure.
+const PROOF_RUNNING_MS: i64 = 30_000;
+/// A container that was restarted so often, and still is in trouble, will not come right.
+const RESTARTS_MAX: i32 = 3;
+/// An upgrade's message has so many bytes at most.
+pub(super) const MESSAGE_BYTES_MAX: usize = 300;
+
+/// Whether a new revision is worth keeping.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Proof {
+    /// It is.
+    Given,
+    /// That is not known yet.
+    Awaited,
+    /// It is not, for this reason.
+    Refuted(String),
+}
+
+/// Looks at a revision that was let go.
+pub(super) fn proof(draft: &Draft<'_>, current: &RevisionFacts) -> Proof {
+    let standing = draft.standing(&current.revision);
+    if standing.view().is_some_and(|view| is_stable(draft, view)) {
+        return Proof::Given;
+    }
+    if draft.wanted.job.upgrade.rollback == RollbackPolicy::Never {
+        return Proof::Awaited;
+    }
+    if let Some(why) = fatal(standing) {
+        return Proof::Refuted(why);
+    }
+    let upgrade = draft.upgrade.as_ref();
+    let age = age_ms(
+        draft.observed.now_ms,
+        upgrade.and_then(|upgrade| upgrade.phase_time.as_deref()),
+    );
+    match age > deadline_ms(draft) {
+        true => Proof::Refuted(late(draft, standing)),
+        false => Proof::Awaited,
+    }
+}
+
+fn is_stable(draft: &Draft<'_>, view: &JobView) -> bool {
+    if view.phase == Phase::Finished {
+        return true;
+    }
+    if view.phase != Phase::Running {
+        return false;
+    }
+    if draft.wanted.job.checkpoint.interval_ms.is_some() {
+        return view.completed_checkpoint_count >= PROOF_CHECKPOINTS;
+    }
+    let failed_ms = view
+        .last_failure
+        .as_ref()
+        .map_or(0, |failure| failure.time_ms);
+    let since_ms = phase_since_ms(view).max(failed_ms);
+    draft.observed.now_ms.saturating_sub(since_ms) >= PROOF_RUNNING_MS
+}
+
+/// The time that a revision has: the deadline, and what its own interval makes it wait.
+fn deadline_ms(draft: &Draft<'_>) -> i64 {
+    let job = &draft.wanted.job;
+    let pace_ms = job.checkpoint.interval_ms.unwrap_or(0) + job.checkpoint.min_pause_ms;
+    let waits_ms = i64::try_from(pace_ms.saturating_mul(PROOF_CHECKPOINTS)).unwrap_or(i64::MAX);
+    let deadline_ms = i64::from(job.upgrade.deadline_seconds) * 1000;
+    deadline_ms.saturating_add(waits_ms)
+}
+
+fn late(draft: &Draft<'_>, standing: Standing<'_>) -> String {
+    let seconds = draft.wanted.job.upgrade.deadline_seconds;
+    let state = match standing {
+        Standing::Gone => "it has no pod".to_owned(),
+        Standing::Coming(_) => "its pod does not run".to_owned(),
+        Standing::Troubled(_, trouble) => trouble.message.clone(),
+        Standing::Silent { error, .. } => format!("it does not answer: {error}"),
+        Standing::Says(_, view) => match view.phase {
+            Phase::Running => "it runs, but completes no checkpoints".to_owned(),
+            phase => format!("it is {phase:?}: {}", reason_text(view)),
+        },
+    };
+    format!("not stable within {seconds} s: {state}")
+}
+
+/// What more time cannot help.
+fn fatal(standing: Standing<'_>) -> Option<String> {
+    match standing {
+        Standing::Says(_, view) => match (view.phase, category_reason(view)) {
+            (Phase::Failed, _)
+            | (Phase::Blocked, Reason::StateIncompatible | Reason::CheckpointUnreadable) => {
+                Some(reason_text(view))
+            }
+            _ => None,
+        },
+        Standing::Troubled(pod, trouble) => {
+            let is_lasting = match trouble.reason {
+                Reason::CrashLoop => true,
+                Reason::OutOfMemory => pod.restart_count >= RESTARTS_MAX,
+                _ => false,
+            };
+            is_lasting.then(|| trouble.message.clone())
+        }
+        Standing::Gone | Standing::Coming(_) | Standing::Silent { .. } => None,
+    }
+}
+
+/// The last stable revision comes back, from the newest checkpoint, and the new one goes.
+pub(super) fn roll_back(
+    draft: &mut Draft<'_>,
+    current: &RevisionFacts,
+    spare: &RevisionFacts,
+    why: &str,
+) {
+    let start = Start {
+        hold: false,
+        ..start_of(current)
+    };
+    let generation = draft.next_generation();
+    draft.ensure(Some(current), start, 0);
+    restart_from_latest(draft, spare, generation);
+    rolled_back(draft, spare, why);
+    draft.decision = Decision::RollBack;
+}
+
+/// Reports that a revision has come back.
+pub(super) fn rolled_back(draft: &mut Draft<'_>, spare: &RevisionFacts, why: &str) {
+    let now = to_text(draft.observed.now_ms);
+    draft.revision = Some(spare.revision.clone());
+    if let Some(upgrade) = &mut draft.upgrade {
+        upgrade.phase = UpgradePhase::RolledBack;
+        upgrade.phase_time = Some(now);
+        upgrade.message = bounded(why, MESSAGE_BYTES_MAX);
+        let (from, to) = (&upgrade.from_revision, &upgrade.to_revision);
+        let message = format!(
+            "revision {to} failed, and {from} runs again: {why}; change the spec to try again"
+        );
+        draft.up_to_date = Verdict::no(Reason::RolledBack, message);
+    }
+    draft.soon();
+}

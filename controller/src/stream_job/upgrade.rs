@@ -1,0 +1,395 @@
+//! One revision takes over from another: brought up beside it, let go when the old one has stopped.
+
+use tidegate_api::spec::UpgradeMode;
+use tidegate_api::status::{Reason, UpgradePhase, UpgradeStatus};
+
+use super::draft::{Draft, Verdict, start_of};
+use super::live::{replace, run, was_finished};
+use super::old_revision::{Old, is_worth_keeping, old};
+use super::prove::{MESSAGE_BYTES_MAX, rolled_back};
+use super::roles::Roles;
+use super::standing::{Standing, has_pods};
+use super::standstill::suspend;
+use super::wanted::start_point;
+use crate::build::Start;
+use crate::job_api::{JobCommand, Phase};
+use crate::observed::RevisionFacts;
+use crate::plan::{Decision, LookAgain};
+use crate::text::bounded;
+use crate::time::{age_ms, to_text};
+
+/// The old revision is waited for so long when it is to take no savepoint.
+const STOP_WAIT_MS: i64 = 30_000;
+/// A new revision that is lost while the old one has stopped already is waited for so long.
+const LOST_CANDIDATE_MS: i64 = 30_000;
+
+/// Another revision than the one that the spec asks for owns the job.
+pub(super) fn take(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
+    draft.revision = Some(current.revision.clone());
+    let wanted = &*draft.wanted.revision;
+    if draft
+        .upgrade
+        .as_ref()
+        .is_some_and(|upgrade| upgrade.to_revision != wanted)
+    {
+        // It was about a spec that nobody wants any more; what was stable stays so.
+        draft.upgrade = match draft.upgrade.take() {
+            Some(upgrade) if keeps_spare(&upgrade, current, roles) => Some(upgrade),
+            _ => None,
+        };
+    }
+    if is_given_up(draft, current, roles) {
+        stay(draft, current, roles);
+    } else if draft.wanted.job.is_suspended {
+        if let Some(candidate) = roles.candidate {
+            draft.remove(candidate);
+        }
+        draft.upgrade = None;
+        suspend(draft, current);
+        let message = "the new revision starts when the job goes on";
+        draft.up_to_date = Verdict::no(Reason::Suspended, message);
+    } else {
+        bring_up(draft, current, roles);
+    }
+}
+
+/// Whether the revision that runs has not proven itself, so that the one before it is still the one
+/// to come back to.
+fn keeps_spare(upgrade: &UpgradeStatus, current: &RevisionFacts, roles: &Roles<'_>) -> bool {
+    upgrade.phase == UpgradePhase::Proving
+        && upgrade.to_revision == current.revision
+        && roles.spare.is_some()
+}
+
+/// Whether this spec was tried and failed. A rollback that was begun but not reported is seen by
+/// the start generation that the old revision got for it.
+fn is_given_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) -> bool {
+    let wanted = &*draft.wanted.revision;
+    let Some(upgrade) = draft
+        .upgrade
+        .as_ref()
+        .filter(|upgrade| upgrade.to_revision == wanted)
+    else {
+        return false;
+    };
+    match upgrade.phase {
+        UpgradePhase::Refused | UpgradePhase::RolledBack => true,
+        UpgradePhase::Proving => {
+            let is_newer =
+                |candidate: &RevisionFacts| current.start_generation > candidate.start_generation;
+            let is_begun =
+                upgrade.from_revision == current.revision && roles.candidate.is_some_and(is_newer);
+            if is_begun {
+                rolled_back(draft, current, "it did not prove itself");
+            }
+            is_begun
+        }
+        UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Complete => false,
+    }
+}
+
+/// The spec was tried and failed: the old revision runs on until the spec changes.
+fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
+    if let Some(candidate) = roles.candidate {
+        draft.scale(candidate, 0);
+    }
+    match draft.wanted.job.is_suspended {
+        true => suspend(draft, current),
+        false => run(draft, current),
+    }
+    let Some(upgrade) = &draft.upgrade else {
+        return;
+    };
+    let (from, to, why) = (
+        &upgrade.from_revision,
+        &upgrade.to_revision,
+        &upgrade.message,
+    );
+    draft.up_to_date = match upgrade.phase {
+        UpgradePhase::RolledBack => Verdict::no(
+            Reason::RolledBack,
+            format!(
+                "revision {to} failed, and {from} runs again: {why}; change the spec to try again"
+            ),
+        ),
+        _ => Verdict::no(
+            Reason::UpgradeRefused,
+            format!(
+                "revision {to} could not take over, and {} runs on: {why}; change the spec to try \
+                 again",
+                current.revision
+            ),
+        ),
+    };
+}
+
+/// Brings the new revision up, and hands over when it is ready.
+fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
+    let wanted = &*draft.wanted.revision;
+    let is_going = draft
+        .observed
+        .revisions
+        .iter()
+        .any(|revision| revision.is_deleting && revision.revision == wanted);
+    let Some(start) = candidate_start(draft, current, roles.candidate) else {
+        keep_current(draft, current);
+        draft.look_again = LookAgain::Later;
+        return;
+    };
+    begin(draft, current, &start);
+    draft.up_to_date = Verdict::no(
+        Reason::UpgradeInProgress,
+        format!(
+            "revision {wanted} is brought up beside {}",
+            current.revision
+        ),
+    );
+    if is_going {
+        keep_current(draft, current);
+        draft.soon();
+        return;
+    }
+    let deadline_ms = i64::from(draft.wanted.job.upgrade.deadline_seconds) * 1000;
+    let started_ms = i64::try_from(start.generation).unwrap_or(i64::MAX);
+    let is_late = draft.observed.now_ms.saturating_sub(started_ms) > deadline_ms;
+    let standing = draft.standing(wanted);
+    let is_holding = standing.phase() == Some(Phase::Holding);
+    if is_late && !is_holding && !is_handing_over(draft) {
+        refuse(draft, current, roles, start);
+        return;
+    }
+    draft.ensure(roles.candidate, start, 1);
+    draft.decision = Decision::PrepareUpgrade;
+    draft.soon();
+    match standing {
+        Standing::Says(pod, _) if is_holding => hand_over(draft, current, roles, &pod.name),
+        _ if is_handing_over(draft) => await_candidate(draft, current),
+        _ => {
+            keep_current(draft, current);
+            draft.decision = Decision::PrepareUpgrade;
+            let refused = roles
+                .candidate
+                .and_then(|candidate| candidate.refused.clone());
+            let trouble = standing.trouble();
+            let trouble = trouble.or(refused.map(|message| (Reason::PodRefused, message)));
+            if let Some((_, message)) = trouble {
+                let message = format!(
+                    "revision {wanted} cannot take over, and {} runs on: {message}",
+                    current.revision
+                );
+                draft.up_to_date = Verdict::no(Reason::UpgradeRefused, message);
+            }
+            if let Some(upgrade) = &mut draft.upgrade {
+                upgrade.message = bounded(&draft.up_to_date.message, MESSAGE_BYTES_MAX);
+            }
+        }
+    }
+}
+
+/// How the new revision starts: as it was made, or from now on if it was not, or belongs to an
+/// earlier life.
+fn candidate_start(
+    draft: &mut Draft<'_>,
+    current: &RevisionFacts,
+    candidate: Option<&RevisionFacts>,
+) -> Option<Start> {
+    if let Some(facts) = candidate
+        && facts.start_generation > current.start_generation
+    {
+        return Some(start_of(facts));
+    }
+    match start_point(draft.observed, draft.wanted, Some(current)) {
+        Ok(from) => Some(Start {
+            generation: draft.next_generation(),
+            from,
+            hold: has_pods(draft.observed, current) || current.replicas > 0,
+        }),
+        Err(message) => {
+            draft.up_to_date = Verdict::no(Reason::CheckpointMissing, message);
+            None
+        }
+    }
+}
+
+/// Reports an upgrade that begins, or goes on as it was reported.
+fn begin(draft: &mut Draft<'_>, current: &RevisionFacts, start: &Start) {
+    let wanted = &*draft.wanted.revision;
+    let is_reported = draft.upgrade.as_ref().is_some_and(|upgrade| {
+        let phase = upgrade.phase;
+        upgrade.to_revision == wanted
+            && matches!(phase, UpgradePhase::Preparing | UpgradePhase::HandingOver)
+    });
+    if is_reported {
+        return;
+    }
+    let started_ms = i64::try_from(start.generation).unwrap_or(i64::MAX);
+    // One that has not proven itself is nothing to come back to.
+    let stable = draft.upgrade.take().map(|upgrade| upgrade.from_revision);
+    draft.upgrade = Some(UpgradeStatus {
+        phase: UpgradePhase::Preparing,
+        requested_mode: draft.wanted.job.upgrade.mode,
+        used_mode: None,
+        message: String::new(),
+        from_checkpoint: None,
+        from_revision: stable.unwrap_or_else(|| current.revision.clone()),
+        to_revision: wanted.to_owned(),
+        started_time: to_text(started_ms),
+        phase_time: Some(to_text(started_ms)),
+        handed_over_time: None,
+    });
+}
+
+fn is_handing_over(draft: &Draft<'_>) -> bool {
+    let upgrade = draft.upgrade.as_ref();
+    upgrade.is_some_and(|upgrade| upgrade.phase == UpgradePhase::HandingOver)
+}
+
+fn enter(draft: &mut Draft<'_>, phase: UpgradePhase) {
+    let now = to_text(draft.observed.now_ms);
+    if let Some(upgrade) = &mut draft.upgrade
+        && upgrade.phase != phase
+    {
+        upgrade.phase = phase;
+        upgrade.phase_time = Some(now);
+    }
+}
+
+/// The current revision goes on, if it runs at all.
+fn keep_current(draft: &mut Draft<'_>, current: &RevisionFacts) {
+    let is_down = current.replicas == 0 || was_finished(draft, &current.revision);
+    if is_down {
+        draft.ready = Some(Verdict::no(
+            Reason::Starting,
+            format!("revision {} is brought up", draft.wanted.revision),
+        ));
+    } else {
+        run(draft, current);
+    }
+}
+
+/// The new revision is ready: the old one stops, and once it has, the new one is let go.
+fn hand_over(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, pod: &str) {
+    let waited_ms = match is_handing_over(draft) {
+        true => age_ms(draft.observed.now_ms, phase_time(draft)),
+        false => 0,
+    };
+    let wants_savepoint = draft.wanted.job.upgrade.mode == UpgradeMode::Savepoint;
+    let limit_ms = match wants_savepoint {
+        true => i64::try_from(draft.wanted.job.checkpoint.timeout_ms).unwrap_or(i64::MAX),
+        false => STOP_WAIT_MS,
+    };
+    let old = old(draft.observed, &draft.wanted.revision, wants_savepoint);
+    enter(draft, UpgradePhase::HandingOver);
+    draft.decision = Decision::HandOver;
+    draft.soon();
+    match old {
+        Old::Stops { asks } if waited_ms <= limit_ms => {
+            for (pod, mode) in asks {
+                draft.ask(&pod, JobCommand::Stop(mode));
+            }
+            let message = format!(
+                "revision {} stops and the new one takes over",
+                current.revision
+            );
+            draft.ready = Some(Verdict::no(Reason::UpgradeInProgress, message));
+        }
+        old => let_go(draft, (current, roles), &old, pod),
+    }
+}
+
+fn phase_time<'d>(draft: &'d Draft<'_>) -> Option<&'d str> {
+    draft
+        .upgrade
+        .as_ref()
+        .and_then(|upgrade| upgrade.phase_time.as_deref())
+}
+
+/// The old revision has stopped, or was waited for long enough: from here the log fences it.
+fn let_go(
+    draft: &mut Draft<'_>,
+    (current, roles): (&RevisionFacts, &Roles<'_>),
+    old: &Old,
+    pod: &str,
+) {
+    let is_kept = draft
+        .upgrade
+        .as_ref()
+        .is_none_or(|u| u.from_revision == current.revision)
+        && is_worth_keeping(draft.observed, current);
+    match is_kept {
+        true => draft.scale(current, 0),
+        false => draft.remove(current),
+    }
+    if let Some(spare) = roles.spare {
+        draft.scale(spare, 0);
+    }
+    draft.ask(pod, JobCommand::Start);
+    enter(draft, UpgradePhase::Proving);
+    let now = to_text(draft.observed.now_ms);
+    let requested = draft.wanted.job.upgrade.mode;
+    let is_from_spec = current.start_from != draft.observed.job.spec.start_from;
+    let start_from = &draft.observed.job.spec.start_from;
+    let (used, why) = old.used_mode(requested);
+    if let Some(upgrade) = &mut draft.upgrade {
+        upgrade.handed_over_time = Some(now);
+        upgrade.used_mode = Some(used);
+        upgrade.message = match is_from_spec {
+            true => bounded(
+                &format!("it starts from {start_from}, as the spec says"),
+                300,
+            ),
+            false => bounded(&why, MESSAGE_BYTES_MAX),
+        };
+    }
+    draft.revision = Some(draft.wanted.revision.clone());
+    let message = "the new revision runs and must prove itself to be kept";
+    draft.up_to_date = Verdict::no(Reason::UpgradeProving, message);
+    draft.ready = Some(Verdict::no(Reason::Starting, "the new revision is let go"));
+}
+
+/// The old revision may have stopped, and the new one is not there any more. It is waited for, but
+/// not for ever: then the old one goes on, and the new one may come again.
+fn await_candidate(draft: &mut Draft<'_>, current: &RevisionFacts) {
+    let waited_ms = age_ms(draft.observed.now_ms, phase_time(draft));
+    if waited_ms <= LOST_CANDIDATE_MS {
+        draft.decision = Decision::HandOver;
+        let message = "the new revision was lost while it took over, and is waited for";
+        draft.ready = Some(Verdict::no(Reason::UpgradeInProgress, message));
+        return;
+    }
+    enter(draft, UpgradePhase::Preparing);
+    if let Standing::Says(pod, view) = draft.standing(&current.revision)
+        && view.phase == Phase::Stopped
+    {
+        replace(draft, pod);
+    }
+    keep_current(draft, current);
+    draft.decision = Decision::PrepareUpgrade;
+}
+
+/// The new revision had its time: its pods go, and the old one runs on.
+fn refuse(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, start: Start) {
+    let wanted = &*draft.wanted.revision;
+    let why = match draft.standing(wanted) {
+        Standing::Gone => {
+            let refused = roles
+                .candidate
+                .and_then(|candidate| candidate.refused.clone());
+            refused.unwrap_or_else(|| "it has no pod".to_owned())
+        }
+        Standing::Coming(_) => "its pod does not run".to_owned(),
+        Standing::Silent { error, .. } => format!("it does not answer: {error}"),
+        standing @ (Standing::Troubled(..) | Standing::Says(..)) => {
+            let trouble = standing.trouble().map(|(_, message)| message);
+            trouble.unwrap_or_else(|| format!("it is {:?}", standing.phase()))
+        }
+    };
+    let seconds = draft.wanted.job.upgrade.deadline_seconds;
+    let why = format!("not ready within {seconds} s: {why}");
+    enter(draft, UpgradePhase::Refused);
+    if let Some(upgrade) = &mut draft.upgrade {
+        upgrade.message = bounded(&why, MESSAGE_BYTES_MAX);
+    }
+    draft.ensure(roles.candidate, start, 0);
+    stay(draft, current, roles);
+}

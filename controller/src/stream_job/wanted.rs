@@ -1,0 +1,140 @@
+//! What the spec asks for, once it is known to make sense on a cluster.
+
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use tidegate_api::job_config::{StartPoint, StorageConfig};
+use tidegate_api::manifest::DEFAULT_NAMESPACE;
+use tidegate_api::pod::certificate_secret_name;
+use tidegate_api::spec::{Storage, UpgradeMode};
+use tidegate_api::start_from::StartFrom;
+use tidegate_api::validate::{Logic, validate_for_cluster};
+use tidegate_api::{Metadata, ValidJob, change};
+
+use crate::build;
+use crate::observed::{Observed, RevisionFacts};
+use crate::settings::Settings;
+
+/// What a valid spec asks for.
+#[derive(Clone, Debug)]
+pub(super) struct Wanted {
+    /// The job.
+    pub(super) job: ValidJob,
+    /// Its revision.
+    pub(super) revision: String,
+    /// The Secret with its certificates.
+    pub(super) certificate: String,
+    /// Where it keeps checkpoints.
+    pub(super) storage: StorageConfig,
+    /// Its pods.
+    pub(super) template: PodTemplateSpec,
+}
+
+impl Wanted {
+    /// Checks the spec.
+    ///
+    /// # Errors
+    /// Each thing that is wrong, as a sentence that names the field.
+    pub(super) fn of(observed: &Observed, settings: &Settings) -> Result<Self, Vec<String>> {
+        let spec = &observed.job.spec;
+        let mut job = validate_for_cluster(&metadata(observed), spec)
+            .map_err(|errors| errors.iter().map(ToString::to_string).collect::<Vec<_>>())?;
+        if matches!(job.logic, Logic::Sql(_)) {
+            return Err(vec![NO_SQL.to_owned()]);
+        }
+        let storage = match &job.storage {
+            Some(storage) => storage.clone(),
+            None => {
+                let default = settings.default_storage.as_ref();
+                let default = default.ok_or_else(|| vec![NO_STORAGE.to_owned()])?;
+                job.storage_secret = default.secret_ref.clone();
+                kept_storage(observed).unwrap_or_else(|| config_of(default))
+            }
+        };
+        let revision = change::revision(spec);
+        let certificate = certificate_secret_name(&job.name, &revision, &observed.authority);
+        let template = build::pod_template(&job, &revision, &certificate)
+            .map_err(|error| vec![error.to_string()])?;
+        Ok(Self {
+            job,
+            revision,
+            certificate,
+            storage,
+            template,
+        })
+    }
+}
+
+const NO_SQL: &str = "spec.sql: this version of Tidegate runs programs only, and SQL comes with a \
+                      later one; give spec.program";
+const NO_STORAGE: &str = "spec.checkpoint.storage: it is missing, and this installation has no \
+                          default; give a url such as s3://bucket/prefix";
+
+fn metadata(observed: &Observed) -> Metadata {
+    let metadata = &observed.job.metadata;
+    let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    Metadata {
+        name: metadata.name.clone().unwrap_or_default(),
+        namespace: namespace.to_owned(),
+        ..Metadata::default()
+    }
+}
+
+/// The storage that a job without one of its own was given when it was made: another default of
+/// the installation must not take it away from its state.
+fn kept_storage(observed: &Observed) -> Option<StorageConfig> {
+    let newest = observed
+        .revisions
+        .iter()
+        .rev()
+        .find_map(|revision| revision.config.as_ref());
+    newest.map(|config| config.storage.clone())
+}
+
+pub(super) fn config_of(storage: &Storage) -> StorageConfig {
+    StorageConfig {
+        url: storage.url.clone(),
+        endpoint: storage.endpoint.clone(),
+        region: storage.region.clone(),
+    }
+}
+
+/// What state a revision starts from that takes over from another, or from none.
+///
+/// # Errors
+/// The checkpoint that `startFrom` names is not there, as a sentence.
+pub(super) fn start_point(
+    observed: &Observed,
+    wanted: &Wanted,
+    before: Option<&RevisionFacts>,
+) -> Result<StartPoint, String> {
+    let text = &observed.job.spec.start_from;
+    if before.is_some_and(|before| before.start_from == *text) {
+        return Ok(match wanted.job.upgrade.mode {
+            UpgradeMode::LatestCheckpoint | UpgradeMode::Savepoint => StartPoint::Latest,
+            UpgradeMode::Stateless => StartPoint::Empty,
+        });
+    }
+    let StartFrom::Name(name) = &wanted.job.start_from else {
+        let resolved = wanted
+            .job
+            .start_from
+            .resolve(&wanted.storage.url, &wanted.job.namespace);
+        return resolved.map_err(|error| format!("spec.startFrom: {error}"));
+    };
+    let Some(checkpoint) = &observed.start_checkpoint else {
+        return Err(format!(
+            "spec.startFrom: there is no Checkpoint {name} in this namespace; create it, or name \
+             one of `kubectl get checkpoints`"
+        ));
+    };
+    let status = checkpoint.status.as_ref();
+    let Some(location) = status.and_then(|status| status.location.as_deref()) else {
+        return Err(format!(
+            "spec.startFrom: the Checkpoint {name} is not complete yet; the job waits for it"
+        ));
+    };
+    let located = StartFrom::parse(location)
+        .and_then(|place| place.resolve(&wanted.storage.url, &wanted.job.namespace));
+    located.map_err(|error| {
+        format!("spec.startFrom: the Checkpoint {name} has an unusable location: {error}")
+    })
+}

@@ -1,0 +1,257 @@
+//! What a person changes of a running job: arguments, image, parallelism, live settings, suspend.
+
+use serde_json::{Value, json};
+
+use crate::support::{Job, SOON, Space, condition, operator, until};
+
+fn upgrade(job: &Job<'_>, phase: &str) -> Value {
+    let done = job.wait(&format!("the upgrade is {phase}"), SOON, |job| {
+        job["status"]["upgrade"]["phase"] == phase
+    });
+    done["status"]["upgrade"].clone()
+}
+
+#[test]
+fn changed_arguments_take_over_from_the_latest_checkpoint() {
+    let space = Space::new("args");
+    let mut job = Job::new(&space, "counts")
+        .with_args(&["--label", "v1"])
+        .start();
+    job.wait_checkpoint_after(0);
+    let committed = job.wait_results_beyond(500);
+    let args = job.manifest["spec"]["program"]["args"]
+        .as_array_mut()
+        .expect("a list");
+    *args.last_mut().expect("a label") = json!("v2");
+    job.apply();
+    let told = upgrade(&job, "Complete");
+    assert_eq!(told["requestedMode"], "LatestCheckpoint", "{told}");
+    assert_eq!(told["usedMode"], "LatestCheckpoint", "{told}");
+    assert!(
+        told["fromCheckpoint"].as_i64().is_some_and(|id| id > 0),
+        "{told}"
+    );
+    assert!(
+        told["message"].as_str().is_some_and(|why| !why.is_empty()),
+        "{told}"
+    );
+    job.wait_results_beyond(committed + 500);
+    let results = job.checked_results();
+    let labels: Vec<&String> = results.labels().iter().collect();
+    assert_eq!(labels, ["v1", "v2"]);
+    job.wait_condition("UpToDate", "True", "Stable");
+    until("only the new revision is left", SOON, || {
+        let deployments = space.list("deployments", "tidegate.dev/job=counts");
+        if deployments.len() == 1 {
+            Ok(())
+        } else {
+            Err(format!("{}", deployments.len()))
+        }
+    });
+}
+
+#[test]
+fn an_upgrade_in_savepoint_mode_goes_on_from_a_savepoint() {
+    let space = Space::new("save");
+    let mut job = Job::new(&space, "counts")
+        .set("upgrade", json!({"mode": "Savepoint"}))
+        .start();
+    job.wait_results_beyond(500);
+    job.change("program.env", json!([{"name": "COLOUR", "value": "blue"}]));
+    job.apply();
+    let told = upgrade(&job, "Complete");
+    assert_eq!(told["usedMode"], "Savepoint", "{told}");
+    let from = told["fromCheckpoint"].as_i64().expect("a checkpoint");
+    let name = format!("counts-{from}");
+    space.wait(
+        ("checkpoint", &name),
+        SOON,
+        "it is a savepoint",
+        |checkpoint| checkpoint["status"]["kind"] == "Savepoint",
+    );
+    job.checked_results();
+}
+
+#[test]
+fn an_upgrade_long_before_the_next_checkpoint_computes_nothing_again() {
+    let space = Space::new("between");
+    let mut job = Job::new(&space, "counts")
+        .set("checkpoint.intervalSeconds", json!(3600))
+        .start();
+    job.change("program.env", json!([{"name": "COLOUR", "value": "blue"}]));
+    job.apply();
+    let what = "the new revision goes on from the old one's last checkpoint";
+    job.wait(what, SOON, |job| {
+        job["status"]["upgrade"]["fromCheckpoint"]
+            .as_i64()
+            .is_some()
+    });
+    job.wait_ready();
+    job.checked_results();
+}
+
+#[test]
+fn a_changed_image_takes_over_from_the_latest_checkpoint() {
+    let space = Space::new("newimage");
+    let mut job = Job::new(&space, "counts").start();
+    job.wait_checkpoint_after(0);
+    let committed = job.wait_results_beyond(500);
+    job.change("program.image", json!(operator::NEXT_JOB_IMAGE));
+    job.apply();
+    let told = upgrade(&job, "Complete");
+    assert!(
+        told["fromCheckpoint"].as_i64().is_some_and(|id| id > 0),
+        "{told}"
+    );
+    let pod = &job.pods()[0];
+    assert_eq!(
+        pod["spec"]["containers"][0]["image"],
+        operator::NEXT_JOB_IMAGE
+    );
+    job.wait_results_beyond(committed + 500);
+}
+
+#[test]
+fn an_image_that_does_not_exist_never_stops_the_running_job() {
+    let space = Space::new("image");
+    let mut job = Job::new(&space, "counts").start();
+    let (pod, good) = (job.pod(), job.manifest["spec"]["program"]["image"].clone());
+    job.change("program.image", json!("registry.invalid/no/such:1"));
+    job.apply();
+    job.wait("it says that the image cannot be pulled", SOON, |job| {
+        job["status"]["conditions"]
+            .to_string()
+            .contains("registry.invalid/no/such:1")
+    });
+    let committed = job.wait_results_beyond(0);
+    job.wait_results_beyond(committed + 500);
+    assert!(space.find("pod", &pod).is_some(), "the old pod runs on");
+    job.change("program.image", good);
+    job.apply();
+    job.wait_ready();
+    assert_eq!(job.pod(), pod, "nothing restarted");
+    job.checked_results();
+}
+
+#[test]
+fn state_that_does_not_fit_is_refused_while_the_old_revision_runs_on() {
+    let space = Space::new("misfit");
+    let mut job = Job::new(&space, "counts").start();
+    job.wait_checkpoint_after(0);
+    let good = job.manifest.clone();
+    job = job.with_args(&["--state", "text"]);
+    job.apply();
+    job.wait("it names the operator that does not fit", SOON, |job| {
+        let told = condition(job, "UpToDate");
+        let message = told["message"].as_str().unwrap_or_default();
+        told["reason"] == "UpgradeRefused" && message.contains("operator `count`")
+    });
+    let committed = job.wait_results_beyond(0);
+    job.wait_results_beyond(committed + 500);
+    job.manifest = good;
+    job.apply();
+    job.wait_condition("UpToDate", "True", "Stable");
+    job.checked_results();
+}
+
+#[test]
+fn a_version_that_fails_is_rolled_back_to_the_last_stable_one() {
+    let space = Space::new("back");
+    let mut job = Job::new(&space, "counts")
+        .set("upgrade", json!({"deadlineSeconds": 20}))
+        .set(
+            "restart",
+            json!({"attempts": 2, "initialDelayMilliseconds": 100}),
+        )
+        .start();
+    job.wait_checkpoint_after(1);
+    job = job.with_args(&["--fail", "error-after=10"]);
+    job.apply();
+    let told = upgrade(&job, "RolledBack");
+    assert!(
+        told["message"].as_str().is_some_and(|why| !why.is_empty()),
+        "{told}"
+    );
+    let checkpoint = job.latest_checkpoint();
+    job.wait_checkpoint_after(checkpoint + 2);
+    job.wait_condition("UpToDate", "False", "RolledBack");
+    job.checked_results();
+}
+
+#[test]
+fn a_suspended_job_has_no_pods_and_goes_on_where_it_stood() {
+    let space = Space::new("suspend");
+    let mut job = Job::new(&space, "counts").start();
+    let committed = job.wait_results_beyond(500);
+    job.change("suspend", json!(true));
+    job.apply();
+    job.wait_condition("Ready", "False", "Suspended");
+    job.wait_without_pods(SOON);
+    let standing = job.checked_results().check().expect("checked");
+    job.change("suspend", json!(false));
+    job.apply();
+    job.wait_ready();
+    assert!(job.wait_results_beyond(standing.max(committed) + 500) > standing);
+}
+
+#[test]
+fn a_job_that_cannot_reach_its_bucket_is_suspended_from_its_latest_checkpoint() {
+    let space = Space::new("away");
+    let mut job = Job::new(&space, "counts").start();
+    let committed = job.wait_results_beyond(500);
+    let folder = space.cluster.s3_data_folder();
+    let bucket = folder.expect("the S3 server's folder").join(&space.bucket);
+    let away = bucket.with_extension("away");
+    std::fs::rename(&bucket, &away).expect("the bucket goes");
+    job.wait("its checkpoints fail", SOON, |job| {
+        job["status"]["conditions"]
+            .to_string()
+            .contains("CheckpointFailing")
+    });
+    job.change("suspend", json!(true));
+    job.apply();
+    job.wait_condition("Ready", "False", "Suspended");
+    job.wait_without_pods(SOON);
+    std::fs::rename(&away, &bucket).expect("the bucket comes back");
+    job.change("suspend", json!(false));
+    job.apply();
+    job.wait_ready();
+    job.wait_results_beyond(committed + 500);
+}
+
+#[test]
+fn kubectl_scale_rescales_up_and_down_without_a_new_pod() {
+    let space = Space::new("scale");
+    let job = Job::new(&space, "counts").start();
+    let pod = job.pod();
+    for parallelism in [4, 1] {
+        let committed = job.wait_results_beyond(0);
+        space.kubectl(&[
+            "scale",
+            "streamjob/counts",
+            &format!("--replicas={parallelism}"),
+        ]);
+        job.wait(&format!("it runs at {parallelism}"), SOON, |job| {
+            job["status"]["parallelism"] == parallelism
+        });
+        job.wait_results_beyond(committed + 500);
+    }
+    assert_eq!(job.pod(), pod, "the pod stays");
+}
+
+#[test]
+fn live_settings_change_without_a_restart() {
+    let space = Space::new("live");
+    let mut job = Job::new(&space, "counts")
+        .set("checkpoint.intervalSeconds", json!(3600))
+        .start();
+    let (pod, restarts) = (job.pod(), job.wait_ready()["status"]["restarts"].clone());
+    job.change("checkpoint.intervalSeconds", json!(1));
+    job.change("logLevel", json!("Debug"));
+    job.manifest["metadata"]["labels"] = json!({"team": "tide"});
+    job.apply();
+    let seen = job.wait_checkpoint_after(1);
+    assert_eq!(job.pod(), pod, "the pod stays");
+    assert_eq!(seen["status"]["restarts"], restarts, "nothing restarted");
+    job.checked_results();
+}

@@ -1,0 +1,165 @@
+//! Checkpoint objects: savepoints on request, restore into another job, deletion, a job that is
+//! deleted and applied again.
+
+use std::collections::BTreeSet;
+
+use serde_json::{Value, json};
+
+use crate::support::{Job, SOON, Space, bucket, until};
+
+fn savepoint(space: &Space, job: &str, name: &str) -> Value {
+    space.apply(&json!({
+        "apiVersion": "tidegate.dev/v1alpha1", "kind": "Checkpoint",
+        "metadata": {"name": name}, "spec": {"jobName": job},
+    }));
+    space.wait(("checkpoint", name), SOON, "it is complete", |checkpoint| {
+        checkpoint["status"]["state"] == "Completed"
+    })
+}
+
+#[test]
+fn a_savepoint_by_hand_starts_a_second_job() {
+    let space = Space::new("second");
+    let first = Job::new(&space, "first").start();
+    let committed = first.wait_results_beyond(500);
+    let taken = savepoint(&space, "first", "before-split");
+    assert_eq!(taken["status"]["kind"], "Savepoint");
+    let second = Job::new(&space, "second")
+        .set("startFrom", json!("before-split"))
+        .start();
+    let least = until(
+        "the second job commits more than a line a key",
+        SOON,
+        || {
+            let lines = second.lines();
+            let least = lines.iter().map(|line| line.index).min();
+            if lines.len() > 2000 {
+                Ok(least)
+            } else {
+                Err(format!("{} lines", lines.len()))
+            }
+        },
+    );
+    assert!(least > Some(0), "it began afresh, at index {least:?}");
+    let history = second.history_after(&first);
+    history
+        .check()
+        .expect("the second goes on exactly where the savepoint stood");
+    first.wait_results_beyond(committed + 500);
+}
+
+fn suspended(job: &mut Job<'_>, is_suspended: bool) {
+    job.change("suspend", json!(is_suspended));
+    job.apply();
+    if is_suspended {
+        job.wait_condition("Ready", "False", "Suspended");
+    } else {
+        job.wait_ready();
+    }
+}
+
+#[test]
+fn a_savepoint_is_deleted_whether_or_not_the_job_runs_and_nothing_else_with_it() {
+    let space = Space::new("release");
+    let mut job = Job::new(&space, "counts").start();
+    job.wait_results_beyond(500);
+    for is_suspended in [false, true] {
+        savepoint(&space, "counts", "keep");
+        if is_suspended {
+            suspended(&mut job, true);
+        }
+        space.kubectl(&["delete", "checkpoint", "keep", "--timeout=90s"]);
+        space.wait_gone("checkpoint", "keep");
+    }
+    suspended(&mut job, false);
+    let committed = job.wait_results_beyond(0);
+    job.wait_results_beyond(committed + 500);
+}
+
+#[test]
+fn with_its_last_checkpoint_a_suspended_jobs_last_file_goes() {
+    let space = Space::new("files");
+    let mut job = Job::new(&space, "counts").start();
+    job.wait_results_beyond(500);
+    suspended(&mut job, true);
+    let folder = format!("checkpoints/{}/counts/state/", space.namespace);
+    assert!(!bucket::list(&space, &folder).is_empty());
+    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=120s"]);
+    let left = bucket::list(&space, &folder);
+    assert_eq!(left, Vec::<String>::new());
+}
+
+/// The numbers that the job's objects tell.
+fn mirrored(space: &Space) -> BTreeSet<i64> {
+    let objects = space.list("checkpoints", "tidegate.dev/job=counts");
+    let ids = objects
+        .iter()
+        .filter_map(|object| object["status"]["id"].as_i64());
+    ids.collect()
+}
+
+/// The numbers of the checkpoints that the log retains, as its highest entry says in the bucket.
+fn retained(space: &Space) -> BTreeSet<i64> {
+    let folder = format!("checkpoints/{}/counts/log/", space.namespace);
+    let mut names = bucket::list(space, &folder);
+    names.sort();
+    let entry = |name: &String| -> Value {
+        serde_json::from_str(&bucket::read(space, name)).expect("an entry")
+    };
+    let highest = entry(names.last().expect("the log has entries"));
+    let numbers = highest["retained"].as_array().expect("numbers").clone();
+    let entries = names.iter().map(entry);
+    let kept = entries.filter(|entry| numbers.contains(&entry["number"]));
+    let ids = kept.filter_map(|entry| entry["checkpoint"]["checkpoint"].as_i64());
+    let ids: BTreeSet<i64> = ids.collect();
+    assert!(!ids.is_empty(), "{highest}");
+    ids
+}
+
+#[test]
+fn a_job_deleted_and_applied_again_goes_on_from_its_newest_checkpoint() {
+    let space = Space::new("again");
+    let job = Job::new(&space, "counts").start();
+    job.wait_results_beyond(500);
+    until("a checkpoint is mirrored", SOON, || {
+        match space.list("checkpoints", "tidegate.dev/job=counts").len() {
+            0 => Err("none".to_owned()),
+            _ => Ok(()),
+        }
+    });
+    space.kubectl(&["delete", "streamjob", "counts", "--timeout=60s"]);
+    job.wait_without_pods(SOON);
+    assert_eq!(
+        mirrored(&space),
+        retained(&space),
+        "they stay as the log has them"
+    );
+    let committed = job.checked_results().check().expect("checked");
+    job.apply();
+    job.wait_ready();
+    job.wait_results_beyond(committed + 500);
+}
+
+#[test]
+fn the_policy_delete_removes_every_file_of_the_job_and_no_other() {
+    let space = Space::new("purge");
+    let kept = Job::new(&space, "counts-2").start();
+    let gone = Job::new(&space, "counts")
+        .set("deletionPolicy", json!("Delete"))
+        .start();
+    gone.wait_checkpoint_after(1);
+    kept.wait_checkpoint_after(1);
+    savepoint(&space, "counts", "manual");
+    space.kubectl(&["delete", "streamjob", "counts", "--timeout=150s"]);
+    let folder = format!("checkpoints/{}/counts/", space.namespace);
+    assert_eq!(bucket::list(&space, &folder), Vec::<String>::new());
+    let others = format!("checkpoints/{}/counts-2/", space.namespace);
+    assert!(!bucket::list(&space, &others).is_empty());
+    assert!(
+        space
+            .list("checkpoints", "tidegate.dev/job=counts")
+            .is_empty()
+    );
+    let committed = kept.wait_results_beyond(0);
+    kept.wait_results_beyond(committed + 500);
+}

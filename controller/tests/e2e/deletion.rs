@@ -1,0 +1,67 @@
+//! Deletion never hangs, whatever is gone already.
+
+use std::fs;
+
+use serde_json::json;
+
+use crate::support::{Job, SOON, Space, operator, until};
+
+fn purged(space: &Space) -> Job<'_> {
+    let job = Job::new(space, "counts")
+        .set("deletionPolicy", json!("Delete"))
+        .start();
+    job.wait_checkpoint_after(0);
+    job
+}
+
+#[test]
+fn with_the_bucket_gone() {
+    let space = Space::new("nobucket");
+    let job = purged(&space);
+    let folder = space
+        .cluster
+        .s3_data_folder()
+        .expect("the S3 server's folder");
+    fs::remove_dir_all(folder.join(&space.bucket)).expect("the bucket goes");
+    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=200s"]);
+    space.wait_gone("streamjob", &job.name);
+}
+
+#[test]
+fn with_the_pod_gone_and_the_controller_restarted_in_between() {
+    let space = Space::new("nopod");
+    let job = purged(&space);
+    let pod = job.pod();
+    space.kubectl(&["delete", "pod", &pod, "--grace-period=0", "--force"]);
+    space.kubectl(&["delete", "streamjob", &job.name, "--wait=false"]);
+    operator::kill_leader();
+    until("the job is gone", SOON * 3, || {
+        space
+            .find("streamjob", &job.name)
+            .map_or(Ok(()), |job| Err(job["status"].to_string()))
+    });
+}
+
+#[test]
+fn with_the_job_gone_before_its_checkpoints() {
+    let space = Space::new("nojob");
+    let job = Job::new(&space, "counts").start();
+    job.wait_checkpoint_after(0);
+    until("a checkpoint is mirrored", SOON, || {
+        let count = space.list("checkpoints", "tidegate.dev/job=counts").len();
+        if count > 0 {
+            Ok(())
+        } else {
+            Err("none".to_owned())
+        }
+    });
+    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=60s"]);
+    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=150s"]);
+}
+
+#[test]
+fn with_the_whole_namespace() {
+    let space = Space::new("nospace");
+    purged(&space);
+    space.kubectl(&["delete", "namespace", &space.namespace, "--timeout=200s"]);
+}

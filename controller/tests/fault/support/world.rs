@@ -1,0 +1,414 @@
+//! One namespace with everything in it, and the life of a job there.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::networking::v1::NetworkPolicy;
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Api, Client, Config};
+use serde_json::{Value, json};
+use tidegate_api::checkpoint::CheckpointState;
+use tidegate_api::spec::LogLevel;
+use tidegate_api::status::{ConditionStatus, ConditionType, StreamJobStatus, UpgradePhase};
+use tidegate_api::{Checkpoint, StreamJob};
+use tidegate_controller::config::LogFormat;
+use tidegate_controller::logging;
+use tidegate_controller::run::run;
+use tidegate_controller::settings::Settings;
+use tidegate_testkit::cluster::ControlPlane;
+use tokio::net::TcpListener;
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::Summary;
+use super::actor::Actor;
+use super::log::SharedLog;
+use super::proxy::{Proxy, Reads, Writes};
+
+/// By then anything has happened that will; failures back off up to 15 s.
+const DEADLINE: Duration = Duration::from_secs(120);
+const POLL: Duration = Duration::from_millis(50);
+const JOB: &str = "orders";
+const FIRST: &str = "controller-0";
+const SECOND: &str = "controller-1";
+const LEASE: &str = "controller";
+/// Short, so that a test need not wait long for a second controller.
+const LEASE_DURATION: Duration = Duration::from_secs(6);
+
+static NAMESPACE_COUNT: AtomicU32 = AtomicU32::new(0);
+
+/// The API server that all tests of this process use.
+pub(crate) fn control_plane() -> &'static ControlPlane {
+    static SHARED: OnceLock<ControlPlane> = OnceLock::new();
+    SHARED.get_or_init(|| {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+        if std::env::var_os("TIDEGATE_TEST_LOG").is_some() {
+            logging::start(LogLevel::Debug, LogFormat::Text);
+        }
+        let plane = ControlPlane::start().unwrap();
+        let crds = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds");
+        plane
+            .kubectl(&["apply", "--server-side", "-f", crds])
+            .unwrap();
+        let wait = ["wait", "--for=condition=Established", "crd", "--all"];
+        plane.kubectl(&wait).unwrap();
+        plane
+    })
+}
+
+/// Waits until `look` finds something.
+pub(crate) async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Result<T, String>) -> T {
+    let began = tokio::time::Instant::now();
+    loop {
+        match look().await {
+            Ok(found) => return found,
+            Err(seen) if began.elapsed() > DEADLINE => panic!("waited for {what}; saw {seen}"),
+            Err(_) => tokio::time::sleep(POLL).await,
+        }
+    }
+}
+
+/// One namespace with everything in it.
+pub(crate) struct World {
+    pub(crate) client: Client,
+    pub(crate) namespace: String,
+    pub(crate) log: SharedLog,
+    pub(crate) proxy: Proxy,
+    is_frozen: Arc<AtomicBool>,
+    controller: Arc<Mutex<Option<Controller>>>,
+    kill_count: Arc<AtomicU32>,
+    _tasks: JoinSet<()>,
+}
+
+/// A controller that runs in a runtime of its own, so that it can be killed.
+struct Controller {
+    runtime: Runtime,
+}
+
+impl Controller {
+    fn start(proxy: &Proxy, namespace: &str, identity: &str) -> Self {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let url = format!("http://{}", proxy.address).parse().unwrap();
+        let config = config(namespace, identity);
+        runtime.spawn(async move {
+            let client = Client::try_from(Config::new(url)).unwrap();
+            let stop = CancellationToken::new();
+            // What the proxy does to its first requests may end it; Kubernetes would start it anew.
+            loop {
+                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+                if let Err(error) =
+                    run(config.clone(), client.clone(), listener, stop.clone()).await
+                {
+                    println!("a controller ended: {error}");
+                }
+            }
+        });
+        Self { runtime }
+    }
+
+    fn kill(self) {
+        self.runtime.shutdown_background();
+    }
+}
+
+fn config(namespace: &str, identity: &str) -> tidegate_controller::config::Config {
+    tidegate_controller::config::Config {
+        settings: Settings {
+            runtime_image: "example/tidegate:1".to_owned(),
+            default_storage: None,
+            own_namespace: namespace.to_owned(),
+        },
+        namespaces: vec![namespace.to_owned()],
+        lease_name: LEASE.to_owned(),
+        lease: LEASE_DURATION,
+        identity: identity.to_owned(),
+        ca_secret: "ca".to_owned(),
+        mirror_writes_per_minute: 60,
+        concurrency: 4,
+    }
+}
+
+impl World {
+    pub(crate) async fn start(writes: Writes, reads: Reads, seed: u64) -> Self {
+        let kubeconfig = Kubeconfig::read_from(control_plane().kubeconfig_path()).unwrap();
+        let options = KubeConfigOptions::default();
+        let config = Config::from_custom_kubeconfig(kubeconfig, &options)
+            .await
+            .unwrap();
+        let client = Client::try_from(config).unwrap();
+        let number = NAMESPACE_COUNT.fetch_add(1, Ordering::SeqCst);
+        let namespace = format!("world-{number}");
+        let object = Namespace {
+            metadata: ObjectMeta {
+                name: Some(namespace.clone()),
+                ..ObjectMeta::default()
+            },
+            ..Namespace::default()
+        };
+        let namespaces: Api<Namespace> = Api::all(client.clone());
+        namespaces
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+        let (kill, mut kills) = mpsc::unbounded_channel();
+        let proxy = Proxy::start(client.clone(), (writes, reads), seed, kill).await;
+        let (log, is_frozen) = (SharedLog::default(), Arc::new(AtomicBool::new(false)));
+        let actor = Actor::new(
+            client.clone(),
+            &namespace,
+            log.clone(),
+            Arc::clone(&is_frozen),
+        );
+        let mut tasks = JoinSet::new();
+        tasks.spawn(actor.run());
+        let controller = Controller::start(&proxy, &namespace, FIRST);
+        let controller = Arc::new(Mutex::new(Some(controller)));
+        let kill_count = Arc::new(AtomicU32::new(0));
+        let (killed, count) = (Arc::clone(&controller), Arc::clone(&kill_count));
+        let (proxied, place) = (proxy.clone(), namespace.clone());
+        tasks.spawn(async move {
+            while kills.recv().await.is_some() {
+                count.fetch_add(1, Ordering::SeqCst);
+                let mut controller = killed.lock().unwrap();
+                controller.take().unwrap().kill();
+                *controller = Some(Controller::start(&proxied, &place, FIRST));
+            }
+        });
+        Self {
+            client,
+            namespace,
+            log,
+            proxy,
+            is_frozen,
+            controller,
+            kill_count,
+            _tasks: tasks,
+        }
+    }
+
+    /// How often the controller was killed.
+    pub(crate) fn kill_count(&self) -> u32 {
+        self.kill_count.load(Ordering::SeqCst)
+    }
+
+    /// Kills the controller and starts another.
+    pub(crate) fn restart_controller(&self) {
+        let mut controller = self.controller.lock().unwrap();
+        controller.take().unwrap().kill();
+        *controller = Some(Controller::start(&self.proxy, &self.namespace, FIRST));
+    }
+
+    /// Starts a second controller, waits until it stands by, and kills the first for good.
+    pub(crate) async fn fail_over(&self) {
+        let second = Controller::start(&self.proxy, &self.namespace, SECOND);
+        let first = self.controller.lock().unwrap().replace(second);
+        assert_eq!(self.leader().await, FIRST, "it keeps what it holds");
+        first.unwrap().kill();
+        wait_for("the second controller to lead", async || {
+            let leader = self.leader().await;
+            (leader == SECOND).then_some(()).ok_or(leader)
+        })
+        .await;
+    }
+
+    async fn leader(&self) -> String {
+        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
+        let lease = leases.get(LEASE).await.unwrap();
+        lease.spec.unwrap().holder_identity.unwrap_or_default()
+    }
+
+    /// Whether ordinary checkpoints are taken.
+    pub(crate) fn freeze(&self) {
+        self.is_frozen.store(true, Ordering::SeqCst);
+    }
+
+    fn jobs(&self) -> Api<StreamJob> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn checkpoints(&self) -> Api<Checkpoint> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    /// Creates the job, and waits until it is well.
+    pub(crate) async fn create(&self) {
+        let job = json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob",
+            "metadata": {"name": JOB},
+            "spec": {
+                "program": {"image": "example/orders:1", "args": ["--first"]},
+                "parallelism": 2, "deletionPolicy": "Delete",
+                "checkpoint": {
+                    "intervalSeconds": 1,
+                    "storage": {"url": "s3://bucket/jobs", "region": "eu-west-1"},
+                },
+            },
+        });
+        let job: StreamJob = serde_json::from_value(job).unwrap();
+        self.jobs()
+            .create(&PostParams::default(), &job)
+            .await
+            .unwrap();
+        self.status("the job is ready", is_ready).await;
+    }
+
+    pub(crate) async fn change(&self, spec: Value) {
+        let patch = Patch::Merge(json!({"spec": spec}));
+        self.jobs()
+            .patch(JOB, &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn upgrade(&self) {
+        self.change(json!({"program": {"args": ["--second"]}}))
+            .await;
+        self.status("the upgrade is complete", |status| {
+            let upgrade = status.upgrade.as_ref();
+            upgrade.is_some_and(|u| u.phase == UpgradePhase::Complete) && is_ready(status)
+        })
+        .await;
+    }
+
+    pub(crate) async fn scale(&self) {
+        self.change(json!({"parallelism": 3})).await;
+        self.status("parallelism 3", |s| s.parallelism == Some(3) && is_ready(s))
+            .await;
+    }
+
+    pub(crate) async fn savepoint(&self) {
+        let object = json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "Checkpoint",
+            "metadata": {"name": "mine"}, "spec": {"jobName": JOB},
+        });
+        let object: Checkpoint = serde_json::from_value(object).unwrap();
+        self.checkpoints()
+            .create(&PostParams::default(), &object)
+            .await
+            .unwrap();
+        wait_for("the savepoint", async || {
+            let object = self.checkpoints().get("mine").await.unwrap();
+            let state = object.status.as_ref().map(|status| status.state);
+            let is_there = state == Some(CheckpointState::Completed);
+            is_there
+                .then_some(())
+                .ok_or_else(|| format!("{:?}", object.status))
+        })
+        .await;
+        let log = self.log.lock();
+        let named = log
+            .entries
+            .iter()
+            .filter(|e| e.name.as_deref() == Some("mine"));
+        assert_eq!(named.count(), 1, "one savepoint was taken");
+    }
+
+    pub(crate) async fn suspend_and_resume(&self) {
+        self.change(json!({"suspend": true})).await;
+        self.status("the job stands still", |status| {
+            reason(status) == "Suspended"
+        })
+        .await;
+        self.change(json!({"suspend": false})).await;
+        self.status("the job is ready again", is_ready).await;
+    }
+
+    pub(crate) async fn delete_savepoint(&self) {
+        let parameters = DeleteParams::default();
+        self.checkpoints()
+            .delete("mine", &parameters)
+            .await
+            .unwrap();
+        wait_for("the savepoint to be gone", async || {
+            let object = self.checkpoints().get_opt("mine").await.unwrap();
+            object.map_or(Ok(()), |object| Err(format!("{object:?}")))
+        })
+        .await;
+        let log = self.log.lock();
+        assert!(
+            log.entries.iter().all(|e| e.name.is_none()),
+            "its files are removed"
+        );
+    }
+
+    /// Deletes what stands around the job's pods.
+    pub(crate) async fn delete_guards(&self) {
+        let (client, place) = (&self.client, &self.namespace);
+        let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), place);
+        let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), place);
+        let parameters = DeleteParams::default();
+        let _ = policies.delete(JOB, &parameters).await.unwrap();
+        let _ = budgets.delete(JOB, &parameters).await.unwrap();
+    }
+
+    /// Deletes the job, and waits until nothing is left of it.
+    pub(crate) async fn delete(&self) {
+        self.jobs()
+            .delete(JOB, &DeleteParams::default())
+            .await
+            .unwrap();
+        wait_for("nothing to be left", async || {
+            let seen = Summary::of(&self.client, &self.namespace).await;
+            let checkpoints = self.checkpoints().list(&Default::default()).await.unwrap();
+            let is_gone = seen == nothing() && checkpoints.items.is_empty();
+            is_gone
+                .then_some(())
+                .ok_or_else(|| format!("{seen:?}, {checkpoints:?}"))
+        })
+        .await;
+        assert!(self.log.lock().entries.is_empty(), "its files are removed");
+    }
+
+    async fn status(&self, what: &str, is_so: impl Fn(&StreamJobStatus) -> bool) {
+        wait_for(what, async || {
+            let job = self.jobs().get(JOB).await.unwrap();
+            let generation = job.metadata.generation;
+            let status = job.status.unwrap_or_default();
+            let is_current = status.observed_generation == generation;
+            (is_current && is_so(&status))
+                .then_some(())
+                .ok_or_else(|| format!("{status:?}"))
+        })
+        .await;
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        if let Some(controller) = self.controller.lock().unwrap().take() {
+            controller.kill();
+        }
+    }
+}
+
+fn nothing() -> Summary {
+    Summary(json!({
+        "objects": {
+            "configMaps": [], "secrets": [], "networkPolicies": [], "budgets": [],
+            "deployments": [], "pods": ["0"],
+        },
+        "jobs": [], "savepoints": [],
+    }))
+}
+
+fn is_ready(status: &StreamJobStatus) -> bool {
+    let ready = status.condition(ConditionType::Ready);
+    ready.is_some_and(|ready| ready.status == ConditionStatus::True)
+}
+
+fn reason(status: &StreamJobStatus) -> &'static str {
+    status
+        .condition(ConditionType::Ready)
+        .map_or("", |ready| ready.reason.as_str())
+}
