@@ -60,7 +60,7 @@ pub(crate) fn get_or_build(
 }
 
 /// Waits until no other process builds `key`.
-fn lock(root: &Path, key: &str) -> Result<File> {
+pub(crate) fn lock(root: &Path, key: &str) -> Result<File> {
     let folder = root.join("locks");
     fs::create_dir_all(&folder).map_err(|e| Error::file("create", &folder, e))?;
     let path = folder.join(key);

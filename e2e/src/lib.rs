@@ -12,6 +12,8 @@
 //! not know Tidegate's own crates: it would otherwise test them with themselves.
 
 mod cache;
+pub mod cluster;
+mod counts;
 mod error;
 mod fault;
 mod http;
@@ -22,6 +24,7 @@ mod proxy;
 mod random;
 mod s3;
 
+pub use counts::Counts;
 pub use error::Error;
 pub use fault::{Fault, FaultCounts, FaultPlan};
 pub use program::{Program, cache_folder};

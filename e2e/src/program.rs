@@ -35,6 +35,11 @@ enum Recipe {
     Npm { script: &'static str },
     /// `cargo install NAME --version VERSION --features FEATURES`.
     Cargo { features: &'static str },
+    /// Debian's package of this name, unpacked and not installed; the program's file in it.
+    Debian {
+        package: &'static str,
+        file: &'static str,
+    },
 }
 
 impl Program {
@@ -67,6 +72,16 @@ impl Program {
         name: "s3s-fs",
         version: "0.14.1",
         recipe: Recipe::Cargo { features: "binary" },
+    };
+
+    /// Prometheus' tool, which checks and tries out alerts.
+    pub const PROMTOOL: Self = Self {
+        name: "promtool",
+        version: "debian",
+        recipe: Recipe::Debian {
+            package: "prometheus",
+            file: "usr/bin/promtool",
+        },
     };
 
     /// Every server, the slowest to build first.
@@ -119,7 +134,7 @@ impl Program {
         let path = self.install()?;
         Ok(match self.recipe {
             Recipe::Npm { .. } => vec!["node".into(), path],
-            Recipe::Go { .. } | Recipe::Cargo { .. } => vec![path],
+            Recipe::Go { .. } | Recipe::Cargo { .. } | Recipe::Debian { .. } => vec![path],
         })
     }
 
@@ -133,6 +148,7 @@ impl Program {
             Recipe::Go { .. } => self.name.into(),
             Recipe::Npm { script } => script.into(),
             Recipe::Cargo { .. } => Path::new("bin").join(self.name),
+            Recipe::Debian { file, .. } => file.into(),
         }
     }
 
@@ -214,6 +230,15 @@ impl Program {
                     .env_remove("RUSTFLAGS")
                     .env_remove("CARGO_ENCODED_RUSTFLAGS");
                 ("cargo", command)
+            }
+            Recipe::Debian { package, .. } => {
+                let mut command = Command::new("sh");
+                // An image of a distribution often comes without the lists.
+                let script = "apt-get -qq download $0 \
+                    || { apt-get -qq update && apt-get -qq download $0; } \
+                    && dpkg-deb -x $0_*.deb . && rm $0_*.deb";
+                command.args(["-c", script, package]);
+                ("sh", command)
             }
         }
     }
