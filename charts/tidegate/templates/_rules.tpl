@@ -1,0 +1,57 @@
+{{/*
+What the controller may do. docs/operator/security.md gives the reason for each verb, and a test
+compares the two.
+*/}}
+
+{{- define "tidegate.jobRules" -}}
+- apiGroups: [tidegate.dev]
+  resources: [streamjobs]
+  verbs: [list, watch, patch]
+- apiGroups: [tidegate.dev]
+  resources: [streamjobs/status]
+  verbs: [patch]
+- apiGroups: [tidegate.dev]
+  resources: [checkpoints]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [apps]
+  resources: [deployments]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [configmaps]
+  verbs: [list, watch, create, patch, delete]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [pods]
+  verbs: [list, watch, create, delete]
+- apiGroups: [""]
+  resources: [namespaces]
+  verbs: [get]
+- apiGroups: [networking.k8s.io]
+  resources: [networkpolicies]
+  verbs: [list, watch, create, patch]
+- apiGroups: [policy]
+  resources: [poddisruptionbudgets]
+  verbs: [list, watch, create, patch]
+- apiGroups: [events.k8s.io]
+  resources: [events]
+  verbs: [create]
+{{- end -}}
+
+{{- define "tidegate.ownRules" -}}
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  resourceNames: [{{ include "tidegate.leaseName" . }}]
+  verbs: [get, update]
+- apiGroups: [coordination.k8s.io]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [""]
+  resources: [secrets]
+  resourceNames: [{{ include "tidegate.caSecretName" . }}]
+  verbs: [get]
+- apiGroups: [""]
+  resources: [secrets]
+  verbs: [create]
+{{- end -}}
