@@ -1,8 +1,11 @@
 //! `cargo xtask generate`: files that are made from code and committed.
 //!
 //! To add one, let an example of the crate that owns the types print it to standard output, and
-//! add a row to [`ARTIFACTS`]; the tidy test then fails whenever the committed file differs.
+//! add a row to [`ARTIFACTS`]; the tidy test then fails whenever the committed file differs. The
+//! chart's copies of the definitions in `crds` follow by themselves: a chart can only take along
+//! what lies in its own folder.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -30,10 +33,17 @@ pub(crate) const ARTIFACTS: &[Artifact] = &[
         example: "crd",
     },
     Artifact {
+        path: "crds/checkpoint.yaml",
+        example: "checkpoint_crd",
+    },
+    Artifact {
         path: "docs/job-api.openapi.json",
         example: "openapi",
     },
 ];
+
+/// The folder of the definitions, and the one of the chart's copies.
+const DEFINITIONS: (&str, &str) = ("crds", "charts/tidegate/files/crds");
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step::flags(arguments, &["--check"])?;
@@ -53,6 +63,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
             write(&path, &print(artifact, Build::Example)?)?;
             eprintln!("xtask: wrote {}", artifact.path);
         }
+        copy_definitions(&workspace_root())?;
     }
     eprintln!(
         "xtask: generate took {:.1} s",
@@ -62,20 +73,63 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
 }
 
 /// [`stale`] for a test, which finds everything built.
-pub(crate) fn stale_after_tests() -> Result<Vec<&'static str>, Failure> {
+pub(crate) fn stale_after_tests() -> Result<Vec<String>, Failure> {
     stale(Build::Tests)
 }
 
 /// The paths of those artifacts whose committed text differs from what is printed now.
-fn stale(build: Build) -> Result<Vec<&'static str>, Failure> {
-    let mut stale = Vec::new();
+fn stale(build: Build) -> Result<Vec<String>, Failure> {
+    let mut stale = stale_definitions(&workspace_root())?;
     for artifact in ARTIFACTS {
         let printed = print(artifact, build)?;
         if differs(&workspace_root().join(artifact.path), &printed) {
-            stale.push(artifact.path);
+            stale.push(artifact.path.to_string());
         }
     }
     Ok(stale)
+}
+
+/// The chart's copies that are missing, different or of no definition any more.
+fn stale_definitions(root: &Path) -> Result<Vec<String>, Failure> {
+    let (from, to) = DEFINITIONS;
+    let (wanted, found) = (files(&root.join(from))?, files(&root.join(to))?);
+    let names: BTreeSet<&String> = wanted.keys().chain(found.keys()).collect();
+    let stale = names
+        .into_iter()
+        .filter(|name| wanted.get(*name) != found.get(*name));
+    Ok(stale.map(|name| format!("{to}/{name}")).collect())
+}
+
+fn copy_definitions(root: &Path) -> Result<(), Failure> {
+    let (from, to) = DEFINITIONS;
+    let wanted = files(&root.join(from))?;
+    for path in stale_definitions(root)? {
+        let name = path.rsplit('/').next().unwrap_or_default();
+        let target = root.join(&path);
+        match wanted.get(name) {
+            Some(text) => write(&target, text)?,
+            None => fs::remove_file(&target).map_err(|error| {
+                Failure::new(format!("cannot remove {}: {error}", target.display()))
+            })?,
+        }
+        eprintln!("xtask: copied {from}/{name} into {to}");
+    }
+    Ok(())
+}
+
+/// The files of a folder by name; none where there is no folder.
+fn files(folder: &Path) -> Result<BTreeMap<String, String>, Failure> {
+    let cannot = |error| Failure::new(format!("cannot read {}: {error}", folder.display()));
+    let mut files = BTreeMap::new();
+    if !folder.exists() {
+        return Ok(files);
+    }
+    for entry in fs::read_dir(folder).map_err(cannot)? {
+        let entry = entry.map_err(cannot)?;
+        let text = fs::read_to_string(entry.path()).map_err(cannot)?;
+        files.insert(entry.file_name().to_string_lossy().into_owned(), text);
+    }
+    Ok(files)
 }
 
 /// Which build leaves the examples.
@@ -148,6 +202,25 @@ mod tests {
         write(&path, "a\n").unwrap();
         assert!(!differs(&path, "a\n"));
         assert!(differs(&path, "b\n"));
+    }
+
+    #[test]
+    fn the_charts_copies_follow_the_definitions() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path();
+        write(&root.join("crds/job.yaml"), "a\n").unwrap();
+        write(&root.join("charts/tidegate/files/crds/gone.yaml"), "b\n").unwrap();
+        assert_eq!(
+            stale_definitions(root).unwrap(),
+            [
+                "charts/tidegate/files/crds/gone.yaml",
+                "charts/tidegate/files/crds/job.yaml"
+            ]
+        );
+        copy_definitions(root).unwrap();
+        assert_eq!(stale_definitions(root).unwrap(), [""; 0]);
+        write(&root.join("crds/job.yaml"), "c\n").unwrap();
+        assert_eq!(stale_definitions(root).unwrap().len(), 1);
     }
 
     #[test]

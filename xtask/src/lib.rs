@@ -9,9 +9,13 @@
 #![allow(clippy::print_stdout, clippy::print_stderr)]
 
 mod bench;
+mod cluster;
+mod e2e;
 mod fmt;
 mod generate;
+mod image;
 mod lint;
+mod operator;
 mod servers;
 mod step;
 mod test;
@@ -64,8 +68,32 @@ const CHORES: &[Chore] = &[
         run: servers::run,
     },
     Chore {
+        name: "cluster",
+        usage: cluster::USAGE,
+        about: cluster::ABOUT,
+        run: cluster::run,
+    },
+    Chore {
+        name: "image",
+        usage: "[--profile P] [NAME…]",
+        about: image::ABOUT,
+        run: image::run,
+    },
+    Chore {
+        name: "operator",
+        usage: "[--dev]",
+        about: operator::ABOUT,
+        run: operator::run,
+    },
+    Chore {
+        name: "e2e",
+        usage: "[NAME…]",
+        about: e2e::ABOUT,
+        run: e2e::run,
+    },
+    Chore {
         name: "bench",
-        usage: "[--json] [NAME…]",
+        usage: "[operator] [--json] [NAME…]",
         about: bench::ABOUT,
         run: bench::run,
     },

@@ -4,8 +4,8 @@ use std::process::Command;
 
 use tidegate_testkit::Program;
 
-use crate::servers;
 use crate::step::{self, Failure, cargo, workspace_root};
+use crate::{e2e, servers};
 
 pub(crate) const ABOUT: &str = "clippy and cargo-deny; advisories only on demand (they are online)";
 
@@ -13,15 +13,10 @@ const CARGO_DENY: Program = Program::cargo("cargo-deny", "0.20.2", "");
 
 pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     step::flags(arguments, &["--advisories"])?;
-    let mut clippy = cargo(&[
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--all-features",
-        "--quiet",
-    ]);
-    clippy.args(["--", "-D", "warnings"]);
-    step::run("clippy", clippy, "each warning above is an error")?;
+    clippy("clippy", &["--all-targets"])?;
+    // Those that need a cluster are none of all targets, and ignored beside them.
+    let tests: Vec<&str> = e2e::targets().collect();
+    clippy("clippy of the cluster's tests", &tests)?;
     // The advisory database is another repository, which a build machine may not reach; without
     // this flag it is left out, and nothing here claims otherwise.
     let checks: &[&str] = if arguments.is_empty() {
@@ -35,6 +30,12 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         .args(["check", "--hide-inclusion-graph"])
         .args(checks);
     step::run("cargo-deny", command, "see deny.toml for what may come in")
+}
+
+fn clippy(name: &str, targets: &[&str]) -> Result<(), Failure> {
+    let mut command = cargo(&["clippy", "--workspace", "--all-features", "--quiet"]);
+    command.args(targets).args(["--", "-D", "warnings"]);
+    step::run(name, command, "each warning above is an error")
 }
 
 /// The installed `cargo-deny` of the version that `deny.toml` is written for, else the cache's.

@@ -3,7 +3,7 @@
 
 use std::time::Instant;
 
-use tidegate_testkit::{Program, cache_folder};
+use tidegate_testkit::{Program, cache_folder, cluster};
 
 use crate::step::{self, Failure};
 
@@ -14,6 +14,23 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     for program in Program::ALL {
         install(program)?;
     }
+    install_cluster()
+}
+
+/// Builds the test cluster's programs unless the cache has them.
+pub(crate) fn install_cluster() -> Result<(), Failure> {
+    if cluster::is_built() {
+        return Ok(());
+    }
+    let cache = cache_folder().map_err(|e| Failure::new(e.to_string()))?;
+    let place = cache.display();
+    eprintln!("xtask: building the test cluster into {place} (once, about eight minutes) …");
+    let start = Instant::now();
+    cluster::build().map_err(|e| Failure::new(with_cause(&e)))?;
+    eprintln!(
+        "xtask: the test cluster took {:.1} s",
+        start.elapsed().as_secs_f64()
+    );
     Ok(())
 }
 
@@ -34,7 +51,7 @@ pub(crate) fn install(program: Program) -> Result<std::path::PathBuf, Failure> {
     Ok(path)
 }
 
-fn with_cause(error: &dyn std::error::Error) -> String {
+pub(crate) fn with_cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         None => error.to_string(),
         Some(cause) => format!("{error}: {}", with_cause(cause)),

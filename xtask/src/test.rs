@@ -5,7 +5,10 @@ use std::process::Stdio;
 use std::time::Instant;
 
 use crate::step::{self, Failure, cannot_start, cargo};
-use crate::{fmt, lint, servers};
+use crate::{cluster, e2e, fmt, lint, operator, servers};
+
+/// All tests; failing ones do not stop the others.
+const TESTS: [&str; 4] = ["test", "--workspace", "--all-features", "--no-fail-fast"];
 
 pub(crate) const ABOUT: &str = "everything that CI runs: format, lints, drift, all tests";
 
@@ -15,7 +18,26 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
     fmt::run(&["--check".to_string()])?;
     lint::run(&[])?;
     servers::run(&[])?;
-    let tally = cargo_test()?;
+    step::run(
+        "building the tests",
+        cargo(&[&TESTS[..], &["--no-run"]].concat()),
+        "see above",
+    )?;
+    let mut on_cluster = cargo(&[&TESTS[..], &["--no-run"]].concat());
+    on_cluster.args(e2e::targets());
+    step::run("building those on the cluster", on_cluster, "see above")?;
+    // Not before the compiler has left the machine. It goes when this process does.
+    let cluster = cluster::started_for_tests()?;
+    let mut tally = Tally::default();
+    eprintln!("xtask: cargo test …");
+    cargo_test(&TESTS, &mut tally)?;
+    operator::install("tests")?;
+    for test in e2e::TESTS {
+        eprintln!("xtask: {test} …");
+        let arguments = [&TESTS[..], &["--test", test, "--", e2e::THREADS]].concat();
+        cargo_test(&arguments, &mut tally)?;
+    }
+    drop(cluster);
     println!("\ntested in {:.0} s", start.elapsed().as_secs_f64());
     for name in &tally.failed_names {
         println!("failed: {name}");
@@ -24,7 +46,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<(), Failure> {
         "{} passed, {} failed, {} skipped",
         tally.passed, tally.failed, tally.ignored
     );
-    if !tally.is_success {
+    if tally.has_failed {
         return Err(Failure::new(
             "tests failed; run `cargo test -p PACKAGE NAME` for one of them",
         ));
@@ -43,7 +65,7 @@ struct Tally {
     failed: u64,
     ignored: u64,
     failed_names: Vec<String>,
-    is_success: bool,
+    has_failed: bool,
 }
 
 impl Tally {
@@ -68,16 +90,14 @@ impl Tally {
     }
 }
 
-/// Runs all tests, failing ones not stopping the others, and shows their output as it comes.
-fn cargo_test() -> Result<Tally, Failure> {
-    eprintln!("xtask: cargo test …");
-    let mut command = cargo(&["test", "--workspace", "--all-features", "--no-fail-fast"]);
+/// Runs tests, shows their output as it comes, and adds them up.
+fn cargo_test(arguments: &[&str], tally: &mut Tally) -> Result<(), Failure> {
+    let mut command = cargo(arguments);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|e| cannot_start(&command, &e))?;
     let stdout = child.stdout.take().expect("stdout is piped");
-    let mut tally = Tally::default();
     for line in BufReader::new(stdout).split(b'\n') {
         let line = line.map_err(|e| Failure::new(format!("cannot read cargo's output: {e}")))?;
         let line = String::from_utf8_lossy(&line);
@@ -85,8 +105,8 @@ fn cargo_test() -> Result<Tally, Failure> {
         println!("{line}");
     }
     let status = child.wait().map_err(|e| cannot_start(&command, &e))?;
-    tally.is_success = status.success();
-    Ok(tally)
+    tally.has_failed |= !status.success();
+    Ok(())
 }
 
 #[cfg(test)]

@@ -10,6 +10,10 @@ use crate::step::Failure;
 const EDGES: &[(&str, &[&str])] = &[
     ("tidegate-protocol", &[]),
     ("tidegate-api", &[]),
+    (
+        "tidegate-controller",
+        &["tidegate-api", "tidegate-protocol"],
+    ),
     ("tidegate-derive", &[]),
     // The snapshot files' format is storage's; the engine encodes into it.
     ("tidegate-storage", &["tidegate-protocol"]),
@@ -53,7 +57,9 @@ const EDGES: &[(&str, &[&str])] = &[
             "tidegate",
         ],
     ),
+    ("tidegate-bench-operator", &["tidegate-testkit"]),
     ("tidegate-testkit", &[]),
+    ("job-under-test", &["tidegate", "tidegate-storage"]),
     ("xtask", &["tidegate-testkit"]),
 ];
 
