@@ -11,8 +11,15 @@ use std::rc::Rc;
 
 use tidegate::prelude::*;
 
-/// The text that is counted unless another is named.
-const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
+/// The variable that names the text that is counted unless `--input` does.
+const TEXT_ENV: &str = "WORD_COUNT_TEXT";
+/// The variable that says where the result goes unless `--output` does.
+const OUTPUT_ENV: &str = "WORD_COUNT_OUTPUT";
+/// Where the text lies: where this program was built, and in an image.
+const TEXTS: [&str; 2] = [
+    concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt"),
+    "/data/kjv.txt",
+];
 /// Small enough for several subtasks to share a text of a few megabytes.
 const SPLIT_BYTES: u64 = 256 * 1024;
 
@@ -112,6 +119,17 @@ fn main() -> ExitCode {
     exit
 }
 
+/// The text that is counted unless another is named.
+fn default_text() -> String {
+    let there = TEXTS.iter().find(|path| Path::new(path).exists());
+    std::env::var(TEXT_ENV).unwrap_or_else(|_| there.unwrap_or(&TEXTS[0]).to_string())
+}
+
+/// Where the result goes unless another place is named.
+fn default_output() -> String {
+    std::env::var(OUTPUT_ENV).unwrap_or_else(|_| "word-count-result".to_owned())
+}
+
 fn program() -> tidegate::Program {
     tidegate::Program::new(
         "Counts the words of a text, and keeps counting right when it is killed.",
@@ -119,14 +137,14 @@ fn program() -> tidegate::Program {
     .option_with_default(
         "input",
         "PATH",
-        TEXT,
+        &default_text(),
         "the text: a file, a folder or a pattern",
     )
     .option_with_default(
         "output",
-        "FOLDER",
-        "word-count-result",
-        "where the result goes",
+        "PLACE",
+        &default_output(),
+        "where the result goes: a folder or s3://bucket/prefix",
     )
     .option_with_default(
         "rate",
