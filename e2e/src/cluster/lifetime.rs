@@ -144,7 +144,17 @@ fn bring_up(plan: &Plan) -> Result<()> {
     wait_for(plan, deadline, "its own network", || {
         process.has_own_network()
     })?;
-    connect(plan, process.pid())?;
+    connect(plan, process.pid()).map_err(|error| {
+        // The link goes with the process at its other end, at times before that is seen to end.
+        let soon = Instant::now() + 2 * POLL;
+        while process.is_alive() && Instant::now() < soon {
+            thread::sleep(POLL);
+        }
+        match process.is_alive() {
+            true => error,
+            false => not_up(plan, "the cluster ended", "its link to the host"),
+        }
+    })?;
     // Who finds the cluster later looks for what it leaves by its pid namespace.
     Identity::of(process.pid()).write(&plan.folder)?;
     let started = plan.folder.join("started");
@@ -204,23 +214,27 @@ fn wait_for(
         if is_met() {
             return Ok(());
         }
-        let failure = fs::read_to_string(plan.folder.join("failure")).unwrap_or_default();
         let is_alive = process.as_ref().is_some_and(Identity::is_alive);
         if !is_alive || Instant::now() > deadline {
-            let log = plan.log("init");
             let how = if is_alive {
                 "the time is over"
             } else {
                 "the cluster ended"
             };
-            let what = format!("{how} while waiting for {what}: {failure}");
-            return Err(Error::Component {
-                what,
-                tail: tail(&log),
-                log,
-            });
+            return Err(not_up(plan, how, what));
         }
         thread::sleep(POLL);
+    }
+}
+
+/// With what the node said of its failure, and the end of its log.
+fn not_up(plan: &Plan, how: &str, what: &str) -> Error {
+    let failure = fs::read_to_string(plan.folder.join("failure")).unwrap_or_default();
+    let log = plan.log("init");
+    Error::Component {
+        what: format!("{how} while waiting for {what}: {failure}"),
+        tail: tail(&log),
+        log,
     }
 }
 
