@@ -38,6 +38,10 @@ pub enum LeaderError {
 }
 
 /// Keeps a Lease.
+///
+/// # Invariants
+/// What another holds is never given back: see
+/// `a_standby_that_is_stopped_leaves_the_lease_with_its_holder`.
 #[derive(Debug)]
 pub struct Keeper {
     leases: Api<Lease>,
@@ -46,8 +50,15 @@ pub struct Keeper {
     duration: Duration,
     election: Election,
     leadership: Leadership,
-    /// The Lease as it was read or written last.
-    lease: Option<Lease>,
+    /// The Lease as this controller wrote it last; nothing when another may have written it since.
+    own: Option<Lease>,
+}
+
+/// Who holds the Lease after a step.
+#[derive(Debug)]
+enum Holder {
+    Us,
+    Another(String),
 }
 
 impl Keeper {
@@ -66,7 +77,7 @@ impl Keeper {
             identity,
             duration,
             leadership,
-            lease: None,
+            own: None,
         }
     }
 
@@ -74,8 +85,8 @@ impl Keeper {
     pub async fn acquire(&mut self) {
         loop {
             match self.step().await {
-                Ok(true) => return self.leadership.set(true),
-                Ok(false) => {}
+                Ok(Holder::Us) => return self.leadership.set(true),
+                Ok(Holder::Another(_)) => {}
                 Err(error) => {
                     tracing::warn!(lease = self.name, %error, "the lease cannot be had yet");
                 }
@@ -96,10 +107,9 @@ impl Keeper {
                 () = tokio::time::sleep(pause) => {}
             }
             pause = match self.step().await {
-                Ok(true) => self.duration / 3,
-                Ok(false) => {
+                Ok(Holder::Us) => self.duration / 3,
+                Ok(Holder::Another(holder)) => {
                     self.leadership.set(false);
-                    let holder = self.lease.as_ref().and_then(holder).unwrap_or_default();
                     let name = self.name.clone();
                     return Err(LeaderError::Taken { name, holder });
                 }
@@ -116,40 +126,54 @@ impl Keeper {
         }
     }
 
-    /// Gives the Lease back, so that another controller need not wait for it to expire.
+    /// Gives the Lease back if this controller holds it, so that another need not wait for it to
+    /// expire.
     pub async fn release(&mut self) {
         self.leadership.set(false);
-        let Some(mut lease) = self.lease.take() else {
-            return;
+        self.election.lost();
+        match self.give_back().await {
+            Ok(true) => tracing::info!(lease = self.name, "the lease was given back"),
+            Ok(false) => {}
+            Err(error) => {
+                tracing::warn!(lease = self.name, %error, "the lease was not given back");
+            }
+        }
+    }
+
+    /// Tells whether there was something to give back.
+    async fn give_back(&mut self) -> Result<bool, kube::Error> {
+        let lease = match self.own.take() {
+            Some(own) => Some(own),
+            // The answer to a write may have been lost: the server knows whose it is.
+            None => limited(self.leases.get_opt(&self.name)).await?,
+        };
+        let is_own = |lease: &Lease| holder(lease).as_ref() == Some(&self.identity);
+        let Some(mut lease) = lease.filter(is_own) else {
+            return Ok(false);
         };
         if let Some(spec) = &mut lease.spec {
             spec.holder_identity = None;
         }
         let parameters = PostParams::default();
-        let request = self.leases.replace(&self.name, &parameters, &lease);
-        match tokio::time::timeout(REQUEST_LIMIT, request).await {
-            Ok(Ok(_)) => tracing::info!(lease = self.name, "the lease was given back"),
-            Ok(Err(error)) => {
-                tracing::warn!(lease = self.name, %error, "the lease was not given back");
-            }
-            Err(_) => tracing::warn!(lease = self.name, "the lease was not given back in time"),
-        }
+        // Should another have taken it since, its version is another and nothing is written.
+        limited(self.leases.replace(&self.name, &parameters, &lease)).await?;
+        Ok(true)
     }
 
-    /// Reads the Lease and takes or renews it if it may be; tells whether it is held now.
-    async fn step(&mut self) -> Result<bool, kube::Error> {
+    /// Reads the Lease and takes or renews it if it may be; tells who holds it now.
+    async fn step(&mut self) -> Result<Holder, kube::Error> {
         let began = Instant::now();
         // While it is held, what was written last is current, or the write meets a conflict.
-        let known = self.lease.take().filter(|_| self.election.may_write(began));
+        let known = self.own.take().filter(|_| self.election.may_write(began));
         let lease = match known {
             Some(lease) => Some(lease),
             None => limited(self.leases.get_opt(&self.name)).await?,
         };
         let step = self.election.read(lease.as_ref().map(seen), began);
         if step == Step::Wait {
-            self.lease = lease;
             self.election.lost();
-            return Ok(false);
+            let another = lease.as_ref().and_then(holder).unwrap_or_default();
+            return Ok(Holder::Another(another));
         }
         let wanted = self.wanted(lease.as_ref());
         let parameters = PostParams::default();
@@ -157,15 +181,10 @@ impl Keeper {
             Some(_) => limited(self.leases.replace(&self.name, &parameters, &wanted)).await,
             None => limited(self.leases.create(&parameters, &wanted)).await,
         };
-        match written {
-            Ok(lease) => {
-                self.election.renewed(began);
-                self.lease = Some(lease);
-                Ok(true)
-            }
-            // Somebody else wrote it, or an answer of ours was lost: the next read tells.
-            Err(error) => Err(error),
-        }
+        // Else somebody else wrote it, or an answer of ours was lost: the next read tells.
+        self.own = Some(written?);
+        self.election.renewed(began);
+        Ok(Holder::Us)
     }
 
     fn wanted(&self, old: Option<&Lease>) -> Lease {
@@ -211,3 +230,6 @@ fn seen(lease: &Lease) -> Seen {
         duration: Duration::from_secs(u64::try_from(seconds).unwrap_or_default()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,6 +176,45 @@ fn a_controller_that_stands_by_takes_over_from_one_that_was_killed() {
 }
 
 #[test]
+fn a_standby_that_is_stopped_leaves_the_lease_with_its_holder() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create().await;
+        world.stop_standby().await;
+        world.delete().await;
+    });
+}
+
+/// Every world is to serve a second namespace, which the proxy forbids. Who waited for that one,
+/// too, would never be ready and never make a pod: the deadline would pass.
+#[test]
+fn a_namespace_that_is_forbidden_does_not_hold_up_the_others() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create().await;
+        let (code, said) = world.ask("/readyz").await;
+        assert_eq!(code, 200, "{said}");
+        let (_, metrics) = world.ask("/metrics").await;
+        let is_told = metrics.contains("tidegate_controller_synced 0\n");
+        assert!(is_told, "a namespace is not seen: {metrics}");
+        world.delete().await;
+    });
+}
+
+#[test]
+fn what_a_user_has_named_after_the_job_stays_the_users() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create_namesakes().await;
+        let before = world.namesakes().await;
+        world.create().await;
+        assert_eq!(world.namesakes().await, before, "they are taken over");
+        world.delete().await;
+        assert_eq!(world.namesakes().await, before, "they go with the job");
+    });
+}
+
+#[test]
 fn what_somebody_deletes_comes_back() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;

@@ -9,6 +9,7 @@
 //! ```
 
 mod actor;
+mod controller;
 mod log;
 mod process;
 mod proxy;

@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 
 use super::watches;
 
+/// A namespace that the controller is to serve and may not: it was deleted, and its Role with it.
+pub(crate) const FORBIDDEN: &str = "forbidden";
 /// How often the controller is killed after one and the same write.
 const KILLS_MAX: usize = 3;
 
@@ -79,6 +81,8 @@ pub(crate) struct ProxyState {
     done: Vec<String>,
     /// How often each write was tried.
     tried: HashMap<String, usize>,
+    /// How often a Lease was read.
+    lease_read_count: usize,
     /// Faults that happened.
     pub(crate) fault_count: usize,
     /// The last answers to lists.
@@ -98,6 +102,7 @@ impl Proxy {
             random: Random::seeded(seed),
             done: Vec::new(),
             tried: HashMap::new(),
+            lease_read_count: 0,
             fault_count: 0,
             lists: HashMap::new(),
         };
@@ -118,6 +123,11 @@ impl Proxy {
     /// What was written so far, the Lease aside.
     pub(crate) fn done(&self) -> Vec<String> {
         self.shared.lock().done.clone()
+    }
+
+    /// How often a Lease was read. Who leads writes it only; who stands by reads it only.
+    pub(crate) fn lease_read_count(&self) -> usize {
+        self.shared.lock().lease_read_count
     }
 
     pub(crate) fn fault_count(&self) -> usize {
@@ -158,8 +168,19 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     let body = body.collect().await.unwrap().to_bytes();
     let request = Request::from_parts(parts, body);
     let is_lease = request.uri().path().contains("/leases");
+    if request
+        .uri()
+        .path()
+        .contains(&format!("/namespaces/{FORBIDDEN}/"))
+    {
+        return status(403);
+    }
     let answer = match *request.method() {
-        Method::GET => read(&shared, request).await,
+        Method::GET => {
+            let answer = read(&shared, request).await;
+            shared.lock().lease_read_count += usize::from(is_lease);
+            answer
+        }
         _ if is_lease => shared.forward(request).await,
         _ => write(&shared, request).await,
     };
@@ -178,6 +199,7 @@ fn cut() -> Response<Body> {
 
 fn status(code: u16) -> Response<Body> {
     let reason = match code {
+        403 => "Forbidden",
         409 => "Conflict",
         410 => "Expired",
         429 => "TooManyRequests",

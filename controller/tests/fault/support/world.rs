@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
-use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
@@ -18,17 +18,13 @@ use tidegate_api::status::{ConditionStatus, ConditionType, StreamJobStatus, Upgr
 use tidegate_api::{Checkpoint, StreamJob};
 use tidegate_controller::config::LogFormat;
 use tidegate_controller::logging;
-use tidegate_controller::run::run;
-use tidegate_controller::settings::Settings;
 use tidegate_testkit::cluster::ControlPlane;
-use tokio::net::TcpListener;
-use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
 use super::Summary;
 use super::actor::Actor;
+use super::controller::{Controller, LEASE};
 use super::log::SharedLog;
 use super::proxy::{Proxy, Reads, Writes};
 
@@ -36,11 +32,10 @@ use super::proxy::{Proxy, Reads, Writes};
 const DEADLINE: Duration = Duration::from_secs(120);
 const POLL: Duration = Duration::from_millis(50);
 const JOB: &str = "orders";
+/// The name of what stands around the job's pods.
+const GUARD: &str = "orders-tidegate";
 const FIRST: &str = "controller-0";
 const SECOND: &str = "controller-1";
-const LEASE: &str = "controller";
-/// Short, so that a test need not wait long for a second controller.
-const LEASE_DURATION: Duration = Duration::from_secs(6);
 
 static NAMESPACE_COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -85,58 +80,6 @@ pub(crate) struct World {
     controller: Arc<Mutex<Option<Controller>>>,
     kill_count: Arc<AtomicU32>,
     _tasks: JoinSet<()>,
-}
-
-/// A controller that runs in a runtime of its own, so that it can be killed.
-struct Controller {
-    runtime: Runtime,
-}
-
-impl Controller {
-    fn start(proxy: &Proxy, namespace: &str, identity: &str) -> Self {
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(1)
-            .enable_all()
-            .build()
-            .unwrap();
-        let url = format!("http://{}", proxy.address).parse().unwrap();
-        let config = config(namespace, identity);
-        runtime.spawn(async move {
-            let client = Client::try_from(Config::new(url)).unwrap();
-            let stop = CancellationToken::new();
-            // What the proxy does to its first requests may end it; Kubernetes would start it anew.
-            loop {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                if let Err(error) =
-                    run(config.clone(), client.clone(), listener, stop.clone()).await
-                {
-                    println!("a controller ended: {error}");
-                }
-            }
-        });
-        Self { runtime }
-    }
-
-    fn kill(self) {
-        self.runtime.shutdown_background();
-    }
-}
-
-fn config(namespace: &str, identity: &str) -> tidegate_controller::config::Config {
-    tidegate_controller::config::Config {
-        settings: Settings {
-            runtime_image: "example/tidegate:1".to_owned(),
-            default_storage: None,
-            own_namespace: namespace.to_owned(),
-        },
-        namespaces: vec![namespace.to_owned()],
-        lease_name: LEASE.to_owned(),
-        lease: LEASE_DURATION,
-        identity: identity.to_owned(),
-        ca_secret: "ca".to_owned(),
-        mirror_writes_per_minute: 60,
-        concurrency: 4,
-    }
 }
 
 impl World {
@@ -222,10 +165,46 @@ impl World {
         .await;
     }
 
+    /// Starts a second controller, waits until it stands by, and stops it: the first leads as if
+    /// nothing had happened.
+    pub(crate) async fn stop_standby(&self) {
+        let before = self.lease().await;
+        let read_count = self.proxy.lease_read_count();
+        let second = Controller::start(&self.proxy, &self.namespace, SECOND);
+        wait_for("the second controller to stand by", async || {
+            let is_read = self.proxy.lease_read_count() > read_count;
+            is_read.then_some(()).ok_or_else(|| read_count.to_string())
+        })
+        .await;
+        second.stop().await;
+        let after = self.lease().await;
+        assert_eq!(after.holder_identity.as_deref(), Some(FIRST));
+        // Else it was free, and the first has taken it again.
+        assert_eq!(after.lease_transitions, before.lease_transitions);
+        assert_eq!(after.acquire_time, before.acquire_time);
+    }
+
     async fn leader(&self) -> String {
+        self.lease().await.holder_identity.unwrap_or_default()
+    }
+
+    async fn lease(&self) -> LeaseSpec {
         let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
-        let lease = leases.get(LEASE).await.unwrap();
-        lease.spec.unwrap().holder_identity.unwrap_or_default()
+        leases.get(LEASE).await.unwrap().spec.unwrap()
+    }
+
+    /// What the controller answers on its own port: the status code and the text.
+    pub(crate) async fn ask(&self, path: &str) -> (u16, String) {
+        let address = self
+            .controller
+            .lock()
+            .unwrap()
+            .as_ref()
+            .and_then(Controller::address);
+        let url = format!("http://{}{path}", address.unwrap());
+        let client = reqwest::Client::builder().no_proxy().build().unwrap();
+        let answer = client.get(url).send().await.unwrap();
+        (answer.status().as_u16(), answer.text().await.unwrap())
     }
 
     /// Whether ordinary checkpoints are taken.
@@ -344,12 +323,42 @@ impl World {
 
     /// Deletes what stands around the job's pods.
     pub(crate) async fn delete_guards(&self) {
-        let (client, place) = (&self.client, &self.namespace);
-        let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), place);
-        let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), place);
+        let (policies, budgets) = (self.policies(), self.budgets());
         let parameters = DeleteParams::default();
-        let _ = policies.delete(JOB, &parameters).await.unwrap();
-        let _ = budgets.delete(JOB, &parameters).await.unwrap();
+        let _ = policies.delete(GUARD, &parameters).await.unwrap();
+        let _ = budgets.delete(GUARD, &parameters).await.unwrap();
+    }
+
+    /// Creates a policy and a budget of the user's own that are named after the job.
+    pub(crate) async fn create_namesakes(&self) {
+        let parameters = PostParams::default();
+        let policy = json!({
+            "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
+            "metadata": {"name": JOB}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}},
+        });
+        let policy: NetworkPolicy = serde_json::from_value(policy).unwrap();
+        self.policies().create(&parameters, &policy).await.unwrap();
+        let budget = json!({
+            "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": JOB},
+            "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}},
+        });
+        let budget: PodDisruptionBudget = serde_json::from_value(budget).unwrap();
+        self.budgets().create(&parameters, &budget).await.unwrap();
+    }
+
+    /// The user's own policy and budget, as they are now.
+    pub(crate) async fn namesakes(&self) -> (Option<NetworkPolicy>, Option<PodDisruptionBudget>) {
+        let policy = self.policies().get_opt(JOB).await.unwrap();
+        let budget = self.budgets().get_opt(JOB).await.unwrap();
+        (policy, budget)
+    }
+
+    fn policies(&self) -> Api<NetworkPolicy> {
+        Api::namespaced(self.client.clone(), &self.namespace)
+    }
+
+    fn budgets(&self) -> Api<PodDisruptionBudget> {
+        Api::namespaced(self.client.clone(), &self.namespace)
     }
 
     /// Deletes the job, and waits until nothing is left of it.
