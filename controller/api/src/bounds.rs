@@ -41,12 +41,14 @@ pub(crate) const DEADLINE_SECONDS: Bounds = Bounds::new(10, 86_400);
 /// Names of what belongs to a job add a hyphen and up to ten characters, and must stay labels.
 #[cfg(feature = "crd")]
 pub(crate) const JOB_NAME_LENGTH: u32 = 52;
-#[cfg(feature = "crd")]
 pub(crate) const OBJECT_NAME_LENGTH: u32 = 253;
 #[cfg(feature = "crd")]
 pub(crate) const RESOURCE_COUNT: u32 = 8;
 pub(crate) const SQL_LENGTH: u32 = 262_144;
 pub(crate) const LINE_LENGTH: u32 = 1024;
+/// A storage's URL with a job's folder and a checkpoint's number behind it.
+pub(crate) const LOCATION_LENGTH: u32 = 2048;
+pub(crate) const REGION_LENGTH: u32 = 63;
 pub(crate) const ARGUMENT_LENGTH: u32 = 4096;
 pub(crate) const COMMAND_COUNT: u32 = 64;
 pub(crate) const ARGUMENT_COUNT: u32 = 256;

@@ -125,7 +125,7 @@ pub struct CheckpointStatus {
     pub parallelism: Option<i32>,
     /// The job's folder with the checkpoint's number after a hash sign, as startFrom takes it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(max = 2048)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LOCATION_LENGTH)))]
     pub location: Option<String>,
     /// Why it is in its state, in a sentence, with what to do next.
     #[serde(default, skip_serializing_if = "Option::is_none")]

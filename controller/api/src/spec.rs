@@ -140,7 +140,7 @@ pub struct StreamJobSpec {
     /// folder, or none), Empty, the name of a checkpoint, or the URL of a job's folder with the
     /// checkpoint's number after a hash sign, as in s3://bucket/prefix/namespace/job#42.
     #[serde(default = "default_start_from")]
-    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LINE_LENGTH)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LOCATION_LENGTH)))]
     pub start_from: String,
     /// What becomes of the job's folder when the job is deleted.
     #[serde(default)]

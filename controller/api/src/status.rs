@@ -11,6 +11,9 @@ mod upgrade;
 
 use serde::{Deserialize, Serialize};
 
+#[cfg(feature = "crd")]
+use crate::bounds;
+
 pub use condition::{Condition, ConditionStatus, ConditionType};
 pub use reason::Reason;
 pub use upgrade::{UpgradePhase, UpgradeStatus};
@@ -72,6 +75,7 @@ pub struct LatestCheckpoint {
     /// When it was complete, in RFC 3339.
     pub completed_time: String,
     /// The job's folder with the checkpoint's number after a hash sign, as `startFrom` takes it.
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::LOCATION_LENGTH)))]
     pub location: String,
 }
 

@@ -207,57 +207,16 @@ fn scale_changes_parallelism_within_its_bound() {
 #[test]
 fn what_is_fixed_stays() {
     let namespace = Namespace::new("fixed");
-    let storage = json!({"url": "s3://bucket/jobs"});
-    let spec = json!({"checkpoint": {"storage": storage}});
-    namespace.store(job("fixed", &spec));
-    let patch = |patch: &str| {
-        let patch = [
-            "patch",
-            "copiedstreamjob/fixed",
-            "--type=merge",
-            "--patch",
-            patch,
-        ];
-        namespace.kubectl(&patch, None)
-    };
-    let (is_done, text) = patch(r#"{"spec": {"maxParallelism": 64}}"#);
+    namespace.store(job("fixed", &json!({})));
+    let (is_done, text) = patch(
+        &namespace,
+        "fixed",
+        &json!({"spec": {"maxParallelism": 64}}),
+    );
     let expected = "maxParallelism is fixed, because the state is divided by it; keep it, or \
                     create a job under another name";
     let is_placed = text.contains("spec.maxParallelism: ");
     assert!(!is_done && is_placed && text.contains(expected), "{text}");
-
-    // Without a checkpoint there is nothing to lose.
-    let moved = r#"{"spec": {"checkpoint": {"storage": {"url": "s3://bucket/moved"}}}}"#;
-    let (is_done, text) = patch(moved);
-    assert!(is_done, "{text}");
-    let status = json!({"status": {"latestCheckpoint": {
-        "id": 7,
-        "kind": "Checkpoint",
-        "completedTime": "2026-11-24T12:00:00Z",
-        "location": "s3://bucket/moved/default/fixed#7",
-    }}});
-    let status = status.to_string();
-    let set = [
-        "patch",
-        "copiedstreamjob/fixed",
-        "--subresource=status",
-        "--type=merge",
-        "--patch",
-        &status,
-    ];
-    namespace.done(&set, None);
-    let (is_done, text) = patch(&moved.replace("moved", "again"));
-    let expected = "leaves the state behind; set startFrom in the same change";
-    assert!(!is_done && text.contains(expected), "{text}");
-    let (is_done, text) = patch(r#"{"spec": {"checkpoint": {"storage": null}}}"#);
-    assert!(!is_done && text.contains(expected), "{text}");
-    let (is_done, text) = patch(
-        r#"{"spec": {"startFrom": "s3://bucket/moved/default/fixed#7",
-            "checkpoint": {"storage": {"url": "s3://bucket/again"}}}}"#,
-    );
-    assert!(is_done, "{text}");
-    let (is_done, text) = patch(r#"{"spec": {"parallelism": 2}}"#);
-    assert!(is_done, "{text}");
 
     namespace.store(checkpoint("before-upgrade", "fixed"));
     let other = r#"{"spec": {"jobName": "other"}}"#;
@@ -272,6 +231,129 @@ fn what_is_fixed_stays() {
         &patch,
         "jobName is fixed; create another checkpoint for another job",
     );
+}
+
+fn patch(namespace: &Namespace, job: &str, patch: &Value) -> (bool, String) {
+    let object = format!("copiedstreamjob/{job}");
+    let patch = patch.to_string();
+    namespace.kubectl(&["patch", &object, "--type=merge", "--patch", &patch], None)
+}
+
+/// Stores a job with such a storage and a checkpoint at a place.
+fn store_with_checkpoint(namespace: &Namespace, name: &str, storage: &Value, location: &str) {
+    namespace.store(job(name, &json!({"checkpoint": {"storage": storage}})));
+    let object = format!("copiedstreamjob/{name}");
+    let status = json!({"status": {"latestCheckpoint": {
+        "id": 7,
+        "kind": "Checkpoint",
+        "completedTime": "2026-11-24T12:00:00Z",
+        "location": location,
+    }}});
+    let status = status.to_string();
+    let set = [
+        "patch",
+        &object,
+        "--subresource=status",
+        "--type=merge",
+        "--patch",
+        &status,
+    ];
+    namespace.done(&set, None);
+}
+
+const MOVED: &str = "another checkpoint.storage.url or endpoint leaves the state behind; set \
+                     startFrom in the same change";
+
+#[test]
+fn a_job_with_state_keeps_its_storage_unless_it_says_where_to_start() {
+    let namespace = Namespace::new("moved");
+    let storage = json!({"url": "s3://bucket/jobs/", "endpoint": "http://minio:9000"});
+    namespace.store(job("moved", &json!({"checkpoint": {"storage": storage}})));
+    // Without a checkpoint there is nothing to lose.
+    let to = |storage: Value| json!({"spec": {"checkpoint": {"storage": storage}}});
+    let (is_done, text) = patch(
+        &namespace,
+        "moved",
+        &to(json!({"url": "s3://bucket/first"})),
+    );
+    assert!(is_done, "{text}");
+
+    let location = "s3://bucket/jobs/default/moved#7";
+    store_with_checkpoint(&namespace, "moved", &storage, location);
+    for other in [
+        json!({"url": "s3://bucket/other"}),
+        json!({"url": "s3://bucket/jobs/default"}),
+        json!({"endpoint": "http://other:9000"}),
+        json!({"endpoint": null}),
+        Value::Null,
+    ] {
+        let (is_done, text) = patch(&namespace, "moved", &to(other.clone()));
+        assert!(!is_done && text.contains(MOVED), "{other}: {text}");
+        let mut told = to(other.clone());
+        told["spec"]["startFrom"] = json!(location);
+        let object = [
+            "patch",
+            "copiedstreamjob/moved",
+            "--type=merge",
+            "--dry-run=server",
+            "--patch",
+            &told.to_string(),
+        ];
+        namespace.done(&object, None);
+    }
+    for same in [
+        json!({"url": "s3a://bucket/jobs"}),
+        json!({"url": "s3://bucket/jobs//"}),
+        json!({"endpoint": "http://minio:9000/"}),
+        json!({"region": "eu-west-1", "secretRef": {"name": "storage"}}),
+    ] {
+        let (is_done, text) = patch(&namespace, "moved", &to(same.clone()));
+        assert!(is_done, "{same}: {text}");
+    }
+    let (is_done, text) = patch(&namespace, "moved", &json!({"spec": {"parallelism": 2}}));
+    assert!(is_done, "{text}");
+}
+
+#[test]
+fn a_job_may_write_out_the_storage_that_it_has_from_the_installation() {
+    let namespace = Namespace::new("written");
+    let plain = "s3://bucket/jobs/default/written#7";
+    let parameters = "s3a://bucket/jobs/default/written?endpoint=http://minio:9000#7";
+    let folder = "file:///data/jobs/default/written#7";
+    let rows = [
+        (plain, json!({"url": "s3://bucket/jobs"}), true),
+        (
+            plain,
+            json!({"url": "s3a://bucket/jobs//", "endpoint": "http://minio:9000"}),
+            true,
+        ),
+        (plain, json!({"url": "s3://bucket/jobs?region=eu"}), true),
+        (plain, json!({"url": "s3://bucket"}), false),
+        (plain, json!({"url": "s3://bucket/job"}), false),
+        (plain, json!({"url": "s3://bucket/jobs/default"}), false),
+        (plain, json!({"url": "s3://other/jobs"}), false),
+        (
+            parameters,
+            json!({"url": "s3://bucket/jobs", "endpoint": "http://minio:9000"}),
+            true,
+        ),
+        (
+            parameters,
+            json!({"url": "s3://bucket/jobs?endpoint=http://minio:9000"}),
+            true,
+        ),
+        (parameters, json!({"url": "s3://bucket"}), false),
+        (folder, json!({"url": "file:///data/jobs/"}), true),
+        (folder, json!({"url": "file:///data"}), false),
+    ];
+    for (index, (location, storage, is_allowed)) in rows.iter().enumerate() {
+        let name = format!("written-{index}");
+        store_with_checkpoint(&namespace, &name, &Value::Null, location);
+        let change = json!({"spec": {"checkpoint": {"storage": storage}}});
+        let (is_done, text) = patch(&namespace, &name, &change);
+        assert_eq!(is_done, *is_allowed, "{location}, {storage}: {text}");
+        assert!(is_done || text.contains(MOVED), "{text}");
+    }
 }
 
 #[test]

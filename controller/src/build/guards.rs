@@ -10,7 +10,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use tidegate_api::StreamJob;
 use tidegate_api::pod::{JOB_API_PORT, METRICS_PORT};
 
-use super::metadata::{child_metadata, match_labels, to_map};
+use super::metadata::{child_metadata, guard_name, match_labels, to_map};
 
 /// The label with a namespace's name, which every namespace has.
 const NAMESPACE_LABEL: &str = "kubernetes.io/metadata.name";
@@ -44,7 +44,7 @@ pub fn network_policy(job: &StreamJob, own_namespace: &str) -> NetworkPolicy {
         ports: Some(vec![port(METRICS_PORT)]),
     };
     NetworkPolicy {
-        metadata: child_metadata(job, name.clone(), None),
+        metadata: child_metadata(job, guard_name(&name), None),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(selector(&name)),
             policy_types: Some(vec!["Ingress".to_owned()]),
@@ -59,7 +59,7 @@ pub fn network_policy(job: &StreamJob, own_namespace: &str) -> NetworkPolicy {
 pub fn disruption_budget(job: &StreamJob) -> PodDisruptionBudget {
     let name = job.metadata.name.clone().unwrap_or_default();
     PodDisruptionBudget {
-        metadata: child_metadata(job, name.clone(), None),
+        metadata: child_metadata(job, guard_name(&name), None),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::Int(1)),
             selector: Some(selector(&name)),

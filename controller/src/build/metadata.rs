@@ -46,6 +46,12 @@ pub fn owner_of_job(job: &StreamJob) -> OwnerReference {
     }
 }
 
+/// The name of what stands around a job's pods. Users name policies and budgets of their own after
+/// the job, and an object of that name would be taken over from them.
+pub(super) fn guard_name(job: &str) -> String {
+    format!("{job}-tidegate")
+}
+
 /// The labels by which a job's pods are found, which stay as they are.
 pub(super) fn match_labels(job: &str) -> BTreeMap<String, String> {
     let pairs = [(LABEL_JOB, job), (LABEL_ROLE, PodRole::Leader.as_str())];

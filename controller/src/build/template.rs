@@ -1,5 +1,7 @@
 //! The pod template of a revision: ours, the user's merged in, and what is not the user's put back.
 
+mod unknown;
+
 use k8s_openapi::api::core::v1::{
     Capabilities, PodSecurityContext, PodSpec, PodTemplateSpec, SeccompProfile, SecurityContext,
 };
@@ -17,6 +19,7 @@ use tidegate_api::validate::Logic;
 
 use super::merge::merge;
 use super::metadata::revision_labels;
+use unknown::first_lost;
 
 const USER_ID: i64 = 65_532;
 const CONFIG_VOLUME: &str = "tidegate-config";
@@ -43,7 +46,7 @@ pub struct TemplateError {
 /// The pods of one revision, which mount the Secret `certificate`.
 ///
 /// # Errors
-/// A user's pod template with a field of another type than Kubernetes takes.
+/// A user's pod template with a field that Kubernetes does not have, or one of another type.
 pub fn pod_template(
     job: &ValidJob,
     revision: &str,
@@ -56,7 +59,33 @@ pub fn pod_template(
         merge(&mut template, without_reserved(users));
         merge(&mut template, put_back(job, revision, (&owned, &volumes)));
     }
-    serde_json::from_value(template).map_err(|error| culprit(job, &error))
+    let typed = serde_json::from_value(template).map_err(|error| culprit(job, &error))?;
+    match &job.pod_template {
+        Some(users) => check_fields(job, users).map(|()| typed),
+        None => Ok(typed),
+    }
+}
+
+/// Reading an object passes over fields that its type does not have, so what a user has misspelt
+/// is what does not come back. The template alone is read, since its lists are merged.
+fn check_fields(job: &ValidJob, users: &Map<String, Value>) -> Result<(), TemplateError> {
+    let given = without_nulls(users);
+    let typed = serde_json::from_value::<PodTemplateSpec>(given.clone());
+    let typed = typed.map_err(|error| culprit(job, &error))?;
+    match first_lost(&given, &json!(typed), "spec.podTemplate") {
+        None => Ok(()),
+        Some(path) => Err(TemplateError {
+            path,
+            problem: "there is no such field in a pod template".to_owned(),
+        }),
+    }
+}
+
+/// The user's template without the nulls, which only remove what is ours.
+fn without_nulls(users: &Map<String, Value>) -> Value {
+    let mut given = json!({});
+    merge(&mut given, Value::Object(users.clone()));
+    given
 }
 
 /// The template without any wish of the user's.
@@ -75,7 +104,9 @@ fn ours(job: &ValidJob, revision: &str, (owned, volumes): (&Value, &[Value])) ->
     });
     merge(&mut container, owned.clone());
     let mut volumes = volumes.to_vec();
-    volumes.push(json!({"name": SCRATCH_VOLUME, "emptyDir": {}}));
+    if !has_own_scratch(job) {
+        volumes.push(json!({"name": SCRATCH_VOLUME, "emptyDir": {}}));
+    }
     json!({
         "metadata": {"labels": pod_labels(job, revision)},
         "spec": {
@@ -87,6 +118,26 @@ fn ours(job: &ValidJob, revision: &str, (owned, volumes): (&Value, &[Value])) ->
             "containers": [container],
             "volumes": volumes,
         },
+    })
+}
+
+/// Whether the user's template has the scratch volume be of another kind than ours, which ours must
+/// not be merged with.
+fn has_own_scratch(job: &ValidJob) -> bool {
+    let volumes = job
+        .pod_template
+        .as_ref()
+        .and_then(|users| users.get("spec")?.get("volumes")?.as_array());
+    let mut scratch = volumes
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_object)
+        .filter(|volume| volume.get("name") == Some(&json!(SCRATCH_VOLUME)));
+    scratch.any(|volume| {
+        let mut kinds = volume
+            .iter()
+            .filter(|(name, value)| *name != "name" && !value.is_null());
+        kinds.any(|(name, _)| name != "emptyDir")
     })
 }
 
@@ -218,7 +269,7 @@ fn probe(path: &str, period_seconds: i32, failure_count: i32) -> Value {
 }
 
 /// The user's template without environment variables that belong to the runtime, from whatever
-/// source: ours would be merged into them.
+/// source: ours would be merged into them, or they would stand beside ours.
 pub(super) fn without_reserved(users: &Map<String, Value>) -> Value {
     let mut users = Value::Object(users.clone());
     let containers = users
@@ -226,16 +277,18 @@ pub(super) fn without_reserved(users: &Map<String, Value>) -> Value {
         .and_then(Value::as_array_mut);
     for container in containers.into_iter().flatten() {
         if let Some(env) = container.get_mut("env").and_then(Value::as_array_mut) {
-            env.retain(|variable| {
-                let name = variable
-                    .get("name")
-                    .and_then(Value::as_str)
-                    .unwrap_or_default();
-                !name.starts_with(RESERVED_ENV_PREFIX)
-            });
+            env.retain(|variable| !is_reserved(variable, "name"));
+        }
+        if let Some(sources) = container.get_mut("envFrom").and_then(Value::as_array_mut) {
+            sources.retain(|source| !is_reserved(source, "prefix"));
         }
     }
     users
+}
+
+fn is_reserved(entry: &Value, member: &str) -> bool {
+    let text = entry.get(member).and_then(Value::as_str);
+    text.is_some_and(|text| text.starts_with(RESERVED_ENV_PREFIX))
 }
 
 /// The first field of the user's template that Kubernetes does not take.
@@ -244,10 +297,8 @@ fn culprit(job: &ValidJob, error: &serde_json::Error) -> TemplateError {
         path,
         problem: error.to_string(),
     };
-    let spec = job
-        .pod_template
-        .as_ref()
-        .and_then(|users| users.get("spec")?.as_object());
+    let users = job.pod_template.as_ref().map(without_nulls);
+    let spec = users.as_ref().and_then(|users| users["spec"].as_object());
     for (name, value) in spec.into_iter().flatten() {
         let mut alone = json!({"containers": []});
         alone[name.as_str()] = value.clone();
@@ -294,3 +345,6 @@ pub(super) fn container_security() -> SecurityContext {
         ..SecurityContext::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

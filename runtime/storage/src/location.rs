@@ -30,6 +30,8 @@ pub struct S3Url {
 }
 
 const KNOWN_PARAMETERS: &str = "endpoint, region and virtualHost";
+const NO_CREDENTIALS: &str =
+    "must not hold credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead";
 
 impl StorageUrl {
     /// Reads a plain path, `file:///path` or
@@ -39,7 +41,7 @@ impl StorageUrl {
     /// Says which part cannot be used, and what is expected.
     pub fn parse(text: &str) -> Result<Self> {
         let invalid = |problem: String| StorageError::InvalidUrl {
-            url: without_user_info(text),
+            url: without_credentials(text),
             problem,
         };
         if text.is_empty() {
@@ -85,19 +87,34 @@ pub(crate) fn join_key(prefix: &str, path: &str) -> String {
     }
 }
 
-/// The URL without what stands before an `@` in its authority: it may be a secret.
-fn without_user_info(text: &str) -> String {
+/// The URL without what may be a secret: what stands before an `@`, and parameters with one.
+fn without_credentials(text: &str) -> String {
     let Some((scheme, rest)) = text.split_once("://") else {
         return text.to_owned();
     };
-    let (authority, path) = match rest.find(['/', '?']) {
-        Some(end) => rest.split_at(end),
+    let (path, query) = match rest.split_once('?') {
+        Some((path, query)) if holds_credentials(query) => (path, "?…"),
+        Some((path, _)) => (path, &rest[path.len()..]),
         None => (rest, ""),
     };
-    match authority.rsplit_once('@') {
-        Some((_, host)) => format!("{scheme}://…@{host}{path}"),
-        None => text.to_owned(),
+    match after_user_info(path) {
+        Some(after) => format!("{scheme}://…@{after}{query}"),
+        None => format!("{scheme}://{path}{query}"),
     }
+}
+
+/// What stands behind the last `@`, if an authority's user and password stand before it. Those may
+/// have slashes, but no bucket has a colon.
+fn after_user_info(path: &str) -> Option<&str> {
+    let (before, after) = path.rsplit_once('@').or_else(|| path.rsplit_once("%40"))?;
+    let authority = before.split('/').next().unwrap_or_default();
+    (authority == before || authority.contains(['@', ':'])).then_some(after)
+}
+
+/// Whether there is an `@`, however often it is encoded, in text that needs none.
+fn holds_credentials(text: &str) -> bool {
+    let is_at = |after: &str| after.trim_start_matches("25").starts_with("40");
+    text.contains('@') || text.split('%').skip(1).any(is_at)
 }
 
 fn parse_file(rest: &str) -> Result<PathBuf, String> {
@@ -112,6 +129,9 @@ fn parse_s3(rest: &str) -> Result<S3Url, String> {
         Some((path, query)) => (path, query),
         None => (rest, ""),
     };
+    if after_user_info(path).is_some() || holds_credentials(query) {
+        return Err(format!("it {NO_CREDENTIALS}"));
+    }
     let (bucket, prefix) = path.split_once('/').unwrap_or((path, ""));
     check_bucket(bucket)?;
     let prefix = prefix.trim_matches('/');
@@ -135,12 +155,6 @@ fn parse_s3(rest: &str) -> Result<S3Url, String> {
 }
 
 fn check_bucket(bucket: &str) -> Result<(), String> {
-    if bucket.contains('@') {
-        return Err(
-            "it must not hold credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead"
-                .into(),
-        );
-    }
     if bucket.is_empty() {
         return Err("the bucket is missing: `s3://bucket/prefix`".into());
     }
@@ -180,6 +194,9 @@ fn set_parameter(url: &mut S3Url, pair: &str) -> Result<(), String> {
 
 /// Checks a server's address, wherever it was given, and drops a slash at its end.
 pub(crate) fn check_endpoint(endpoint: &str) -> Result<String, String> {
+    if holds_credentials(endpoint) {
+        return Err(format!("the endpoint {NO_CREDENTIALS}"));
+    }
     let host = endpoint
         .strip_prefix("http://")
         .or_else(|| endpoint.strip_prefix("https://"))
@@ -303,10 +320,47 @@ mod tests {
         assert!(error.to_string().contains(problem), "{error}");
     }
 
+    #[rstest]
+    #[case("s3://key:secret@bucket/p", "`s3://…@bucket/p`")]
+    #[case(
+        "s3://key:sec/secret@bucket/p?region=eu",
+        "`s3://…@bucket/p?region=eu`"
+    )]
+    #[case("s3://key:secret%40bucket/p", "`s3://…@bucket/p`")]
+    #[case(
+        "s3://bucket/p?endpoint=http://key:secret@minio:9000",
+        "`s3://bucket/p?…`"
+    )]
+    #[case(
+        "s3://bucket/p?endpoint=http://key:secret%40minio",
+        "`s3://bucket/p?…`"
+    )]
+    #[case(
+        "s3://bucket/p?endpoint=http://key:secret%252540%zz",
+        "`s3://bucket/p?…`"
+    )]
+    #[case("s3a://bucket?region=eu&endpoint=key:secret@minio", "`s3a://bucket?…`")]
+    fn credentials_in_a_url_are_refused_and_not_repeated(#[case] given: &str, #[case] told: &str) {
+        let error = StorageUrl::parse(given).unwrap_err().to_string();
+        assert!(error.contains("must not hold credentials"), "{error}");
+        assert!(error.contains(told) && !error.contains("secret"), "{error}");
+    }
+
+    #[rstest]
+    #[case("http://key:secret@minio:9000")]
+    #[case("key:secret@minio")]
+    #[case("https://key:secret%40minio")]
+    fn credentials_in_an_endpoint_are_refused_and_not_repeated(#[case] given: &str) {
+        let error = check_endpoint(given).unwrap_err();
+        assert!(error.contains("must not hold credentials"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
+    }
+
     #[test]
-    fn credentials_in_a_url_are_refused_and_not_repeated() {
-        let error = StorageUrl::parse("s3://key:secret@bucket/p").unwrap_err();
-        assert!(error.to_string().contains("must not hold credentials"));
-        assert!(!error.to_string().contains("secret@"), "{error}");
+    fn an_at_sign_in_a_path_is_no_secret() {
+        let url = StorageUrl::parse("s3://bucket/team@home").unwrap();
+        assert_eq!(url.to_string(), "s3://bucket/team@home");
+        let error = StorageUrl::parse("gs://bucket/a@b").unwrap_err();
+        assert!(error.to_string().contains("`gs://bucket/a@b`"), "{error}");
     }
 }

@@ -9,7 +9,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     ValidationRule,
 };
 
-use crate::rules::{self, Test, TextRule, Wording};
+use crate::rules::{self, Quote, Test, TextRule, Wording};
 
 /// The texts of a stream job, by their places: `[]` is a list's element, `{}` a map's value.
 const STREAM_JOB_TEXTS: &[(&str, &[TextRule])] = &[
@@ -117,21 +117,41 @@ fn add_state(root: &mut JSONSchemaProps) {
     let stateless = "self.upgrade.mode != 'Stateless' || self.startFrom in ['Latest', 'Empty']";
     let stateless = of_field(".upgrade.mode", rule(stateless, rules::STATELESS));
     add(root, "spec", stateless);
-    let url = |spec: &str| {
-        let storage = format!("{spec}.checkpoint.storage");
-        format!("({} ? {storage}.url : '')", given(&storage))
+    push(root, moved_storage());
+}
+
+/// A job with state must not start from nothing because its storage was changed. But one that
+/// relied on the installation's storage may write that out: its newest checkpoint then lies below.
+fn moved_storage() -> ValidationRule {
+    let storage = |spec: &str| format!("{spec}.checkpoint.storage");
+    let (now, before) = (storage("self.spec"), storage("oldSelf.spec"));
+    let latest = "oldSelf.status.latestCheckpoint";
+    // Without slashes at the end, and s3a as s3.
+    let plain = |text: &str| format!("{text}.find(r'(?s)^.*[^/]').replace('s3a://', 's3://')");
+    let field = |storage: &str, name: &str| {
+        let (field, has_storage) = (format!("{storage}.{name}"), given(storage));
+        let is_given = format!("{has_storage} && {}", given(&field));
+        format!("({is_given} ? {} : '')", plain(&field))
     };
-    let moved = format!(
-        "!has(oldSelf.status) || !{} || {} == {} || self.spec.startFrom != oldSelf.spec.startFrom",
-        given("oldSelf.status.latestCheckpoint"),
-        url("self.spec"),
-        url("oldSelf.spec"),
+    let is_same = |name: &str| format!("{} == {}", field(&now, name), field(&before, name));
+    // An S3 URL's parameters stand behind the job's folder.
+    let folder = format!("{now}.url.find(r'^[^?]*[^/?]').replace('s3a://', 's3://') + '/'");
+    let location = format!("{latest}.location.replace('s3a://', 's3://')");
+    let is_written_out = format!(
+        "!{} && {} && {location}.startsWith({folder}) \
+         && {location}.substring(({folder}).size()).matches(r'^[-a-z0-9]+/[-a-z0-9]+[?#]')",
+        given(&before),
+        given(&now),
     );
-    let moved = of_field(
-        ".spec.checkpoint.storage",
-        rule(&moved, rules::MOVED_STORAGE),
+    let cel = format!(
+        "!has(oldSelf.status) || !{} || self.spec.startFrom != oldSelf.spec.startFrom \
+         || ({} && {}) || ({is_written_out})",
+        given(latest),
+        is_same("url"),
+        is_same("endpoint"),
     );
-    push(root, moved);
+    let field = ".spec.checkpoint.storage";
+    of_field(field, rule(&cel, rules::MOVED_STORAGE))
 }
 
 fn add_resources(root: &mut JSONSchemaProps) {
@@ -173,58 +193,67 @@ fn add_resources(root: &mut JSONSchemaProps) {
 }
 
 fn add_pod_template(root: &mut JSONSchemaProps) {
-    let reserved = |text: &str, prefix: &str| format!("{text}.startsWith('{prefix}')");
-    let folder = rules::RUNTIME_FOLDER;
-    let mount = format!(
-        "m.mountPath == '{folder}' || {}",
-        reserved("m.mountPath", &format!("{folder}/"))
-    );
-    let label = format!(
-        "!self.exists(k, {})",
-        reserved("k", rules::RESERVED_LABEL_PREFIX)
-    );
-    let volume = format!(
-        "!self.exists(v, {})",
-        reserved("v.name", rules::RESERVED_VOLUME_PREFIX)
-    );
-    let overrides = ["image", "command", "args", "ports"].map(|name| format!("has(c.{name})"));
-    let in_job = |bad: &str| format!("!self.exists(c, c.name == 'job' && ({bad}))");
-    let port = "!self.exists(c, c.name != 'job' && has(c.ports) && \
-                c.ports.exists(p, has(p.containerPort) && p.containerPort in [8080, 8443]))";
-    let variable = reserved("e.name", crate::labels::RESERVED_ENV_PREFIX);
-    let variable = in_job(&format!("has(c.env) && c.env.exists(e, {variable})"));
-    let mount = in_job(&format!(
-        "has(c.volumeMounts) && c.volumeMounts.exists(m, {mount})"
-    ));
+    let label = reserved("k", rules::RESERVED_LABEL_PREFIX);
+    let label = format!("!self.exists(k, {label})");
+    let volume = reserved("v.name", rules::RESERVED_VOLUME_PREFIX);
+    let volume = format!("!self.exists(v, {volume})");
+    let restart = "self == 'Always'".to_owned();
     let placed = [
         ("metadata.labels", label, rules::TEMPLATE_LABEL),
+        ("spec.volumes", volume, rules::TEMPLATE_VOLUME),
+        ("spec.restartPolicy", restart, rules::TEMPLATE_RESTART),
+    ];
+    for (path, cel, wording) in placed {
+        let path = format!("spec.podTemplate.{path}");
+        add(root, &path, rule(&cel, wording));
+    }
+    for (list, cel, wording) in container_rules() {
+        let path = format!("spec.podTemplate.spec.{list}");
+        let cel = format!("!self.exists(c, {cel})");
+        add(root, &path, rule(&cel, wording));
+    }
+}
+
+/// What a container `c` of a list may not be.
+fn container_rules() -> Vec<(&'static str, String, Wording)> {
+    let in_job = |bad: &str| format!("c.name == 'job' && ({bad})");
+    let any = |list: &str, bad: &str| format!("has(c.{list}) && c.{list}.exists(e, {bad})");
+    let overrides = ["image", "command", "args", "ports"].map(|name| format!("has(c.{name})"));
+    let prefix = crate::labels::RESERVED_ENV_PREFIX;
+    let from = format!("has(e.prefix) && {}", reserved("e.prefix", prefix));
+    let variable = any("env", &reserved("e.name", prefix));
+    let variable = format!("{variable} || {}", any("envFrom", &from));
+    let port = "has(e.containerPort) && e.containerPort in [8080, 8443]";
+    let port = any("ports", port);
+    let sidecar = rules::SIDECAR_RESTART_POLICY;
+    let sidecar = format!("has(c.restartPolicy) && c.restartPolicy == '{sidecar}'");
+    let mut found = vec![
         (
-            "spec.containers",
+            "containers",
             in_job(&overrides.join(" || ")),
             rules::TEMPLATE_JOB_CONTAINER,
         ),
-        ("spec.containers", variable, rules::TEMPLATE_ENV),
-        ("spec.containers", mount, rules::TEMPLATE_MOUNT),
-        ("spec.containers", port.to_owned(), rules::TEMPLATE_PORT),
-        (
-            "spec.initContainers",
-            in_job("true"),
-            rules::TEMPLATE_INIT_CONTAINER,
-        ),
-        ("spec.volumes", volume, rules::TEMPLATE_VOLUME),
-        (
-            "spec.restartPolicy",
-            "self == 'Always'".to_owned(),
-            rules::TEMPLATE_RESTART,
-        ),
+        ("containers", in_job(&variable), rules::TEMPLATE_ENV),
     ];
-    for (path, cel, wording) in placed {
-        add(
-            root,
-            &format!("spec.podTemplate.{path}"),
-            rule(&cel, wording),
-        );
+    for (test, wording) in [
+        (rules::RUNTIME_MOUNT, rules::TEMPLATE_MOUNT),
+        (rules::SCRATCH_MOUNT, rules::TEMPLATE_SCRATCH),
+        (rules::UPWARD_MOUNT, rules::TEMPLATE_UPWARD_MOUNT),
+    ] {
+        let mount = any("volumeMounts", &test_of("e.mountPath", test));
+        found.push(("containers", in_job(&mount), wording));
     }
+    let clash = format!("c.name != 'job' && {port}");
+    found.push(("containers", clash, rules::TEMPLATE_PORT));
+    let init = rules::TEMPLATE_INIT_CONTAINER;
+    found.push(("initContainers", in_job("true"), init));
+    let clash = format!("{sidecar} && {port}");
+    found.push(("initContainers", clash, rules::TEMPLATE_PORT));
+    found
+}
+
+fn reserved(text: &str, prefix: &str) -> String {
+    format!("{text}.startsWith('{prefix}')")
 }
 
 fn given(field: &str) -> String {
@@ -240,28 +269,43 @@ fn rule(cel: &str, wording: Wording) -> ValidationRule {
 }
 
 fn text_rule(text: &str, text_rule: &TextRule) -> ValidationRule {
-    let cel = |test: Test| match test {
-        Test::Has(pattern) => format!("{text}.matches(r'{pattern}')"),
-        Test::Lacks(pattern) => format!("!{text}.matches(r'{pattern}')"),
-    };
-    let test = cel(text_rule.test);
+    let test = test_of(text, text_rule.test);
     let cel = match text_rule.when {
-        Some(when) => format!("!({}) || {test}", cel(when)),
+        Some(when) => format!("!({}) || {test}", test_of(text, when)),
         None => test,
     };
     let rule = rule(&cel, text_rule.wording);
-    match text_rule.is_quoted {
-        true => quoting(text, rule),
-        false => rule,
+    match text_rule.quote {
+        Quote::Never => rule,
+        Quote::Always => quoting(text, rule),
+        Quote::UnlessSecret => {
+            let is_secret = test_of(text, rules::MAYBE_SECRET);
+            beginning(&format!("({is_secret} ? 'it' : {})", in_quotes(text)), rule)
+        }
+    }
+}
+
+fn test_of(text: &str, test: Test) -> String {
+    match test {
+        Test::Has(pattern) => format!("{text}.matches(r'{pattern}')"),
+        Test::Lacks(pattern) => format!("!{text}.matches(r'{pattern}')"),
     }
 }
 
 /// Lets the message begin with a text, in quotes.
-fn quoting(text: &str, mut rule: ValidationRule) -> ValidationRule {
+fn quoting(text: &str, rule: ValidationRule) -> ValidationRule {
+    beginning(&in_quotes(text), rule)
+}
+
+fn in_quotes(text: &str) -> String {
+    format!("'\"' + {text} + '\"'")
+}
+
+fn beginning(expression: &str, mut rule: ValidationRule) -> ValidationRule {
     let rest = rule.message.as_deref().unwrap_or_default();
     // A JSON string is a literal of CEL.
-    let rest = serde_json::Value::from(format!("\" {rest}"));
-    rule.message_expression = Some(format!("'\"' + {text} + {rest}"));
+    let rest = serde_json::Value::from(format!(" {rest}"));
+    rule.message_expression = Some(format!("{expression} + {rest}"));
     rule
 }
 

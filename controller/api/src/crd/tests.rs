@@ -140,6 +140,16 @@ fn every_list_text_and_number_of_a_spec_is_bounded() {
     }
 }
 
+/// A rule of the root reads it.
+#[test]
+fn the_newest_checkpoints_location_is_bounded() {
+    let status = root_schema(stream_job_definition())["properties"]["status"].take();
+    let location = &status["properties"]["latestCheckpoint"]["properties"]["location"];
+    assert!(location["maxLength"].is_number(), "{location}");
+    let start_from = &spec_schema()["properties"]["startFrom"];
+    assert_eq!(location["maxLength"], start_from["maxLength"]);
+}
+
 /// Each rule says what is wrong and what to do, and each text of the table has its rules.
 #[test]
 fn every_rule_tells_what_to_do() {

@@ -96,7 +96,7 @@ pub struct Storage {
     pub endpoint: Option<String>,
     /// The S3 region.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[cfg_attr(feature = "crd", schemars(length(max = 63)))]
+    #[cfg_attr(feature = "crd", schemars(length(max = bounds::REGION_LENGTH)))]
     pub region: Option<String>,
     /// The Secret with the storage's credentials, for S3 its entries AWS_ACCESS_KEY_ID and
     /// AWS_SECRET_ACCESS_KEY; it is mounted into the job's pods. Not needed where the pod's own

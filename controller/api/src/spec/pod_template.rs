@@ -32,6 +32,11 @@ fn spec() -> Value {
         "env": named_list("Environment variables.", 256, &json!({
             "name": text("The variable's name.", 253),
         })),
+        "envFrom": open_list("Sources of environment variables.", 64, &json!({
+            "prefix": text("What each variable's name begins with.", 253),
+        })),
+        "restartPolicy": text(
+            "Always for an init container that runs on beside the job.", 32),
         "volumeMounts": list("Where volumes are mounted.", 64, "mountPath", &json!({
             "mountPath": text("The folder.", 1024),
         })),

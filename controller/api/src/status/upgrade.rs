@@ -25,6 +25,10 @@ pub struct UpgradeStatus {
     /// The checkpoint that the new revision went on from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from_checkpoint: Option<i64>,
+    /// The old revision's last checkpoint, where the new one starts from something else: a rollback
+    /// goes on from it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollback_checkpoint: Option<i64>,
     /// The revision that ran before.
     pub from_revision: String,
     /// The revision that takes over.

@@ -1,6 +1,6 @@
 //! The check of when checkpoints are taken, where they are kept, and which one is started from.
 
-use super::fields::{Errors, bounded, check_text, milliseconds, refuse, refuse_by};
+use super::fields::{Errors, bounded, check_length, check_text, milliseconds, refuse, refuse_by};
 use crate::bounds;
 use crate::job_config::{CheckpointConfig, StorageConfig};
 use crate::rules;
@@ -60,22 +60,21 @@ pub(super) fn check_storage(
 ) -> Option<StorageConfig> {
     let storage = storage?;
     let path = "spec.checkpoint.storage";
-    check_text(
-        errors,
-        &format!("{path}.url"),
-        &storage.url,
-        rules::STORAGE_URL,
-    );
+    let url_path = format!("{path}.url");
+    check_text(errors, &url_path, &storage.url, rules::STORAGE_URL);
+    check_length(errors, &url_path, &storage.url, bounds::LINE_LENGTH);
     let is_s3 = storage.url.starts_with("s3://") || storage.url.starts_with("s3a://");
+    let (endpoint, region) = (&storage.endpoint, &storage.region);
     let only_s3 = [
-        ("endpoint", &storage.endpoint, rules::ENDPOINT),
-        ("region", &storage.region, rules::REGION),
+        ("endpoint", endpoint, rules::ENDPOINT, bounds::LINE_LENGTH),
+        ("region", region, rules::REGION, bounds::REGION_LENGTH),
     ];
-    for (name, value, rules) in only_s3 {
+    for (name, value, rules, max) in only_s3 {
         let path = format!("{path}.{name}");
         let Some(value) = value else { continue };
         if is_s3 {
             check_text(errors, &path, value, rules);
+            check_length(errors, &path, value, max);
         } else {
             refuse_by(errors, &path, rules::ONLY_S3);
         }
@@ -83,6 +82,7 @@ pub(super) fn check_storage(
     if let Some(secret) = &storage.secret_ref {
         let path = format!("{path}.secretRef.name");
         check_text(errors, &path, &secret.name, rules::SECRET_NAME);
+        check_length(errors, &path, &secret.name, bounds::OBJECT_NAME_LENGTH);
     }
     Some(StorageConfig {
         url: storage.url.clone(),
@@ -95,6 +95,7 @@ pub(super) fn check_start_from(text: &str, errors: &mut Errors) -> Option<StartF
     let path = "spec.startFrom";
     let before = errors.list.len();
     check_text(errors, path, text, rules::START_FROM);
+    check_length(errors, path, text, bounds::LOCATION_LENGTH);
     if errors.list.len() > before {
         return None;
     }

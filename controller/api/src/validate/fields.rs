@@ -40,12 +40,7 @@ pub(super) fn check_text(errors: &mut Errors, path: &str, text: &str, rules: &[T
         .iter()
         .filter(|rule| is_for_cluster || !rule.is_for_clusters);
     if let Some(rule) = rules.find(|rule| rule.refuses(text)) {
-        let Wording { problem, remedy } = rule.wording;
-        let problem = match rule.is_quoted {
-            true => format!("{text:?} {problem}"),
-            false => problem.to_owned(),
-        };
-        refuse(errors, path, problem, remedy);
+        refuse(errors, path, rule.problem(text), rule.wording.remedy);
     }
 }
 

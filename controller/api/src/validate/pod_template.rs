@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::fields::{Errors, check_text, refuse, refuse_by};
 use crate::labels::{JOB_CONTAINER, RESERVED_ENV_PREFIX};
 use crate::pod::{JOB_API_PORT, METRICS_PORT};
-use crate::rules::{self, Wording};
+use crate::rules::{self, Test, Wording};
 
 const PATH: &str = "spec.podTemplate";
 
@@ -53,45 +53,52 @@ fn check_spec(spec: &Map<String, Value>, errors: &mut Errors) {
     for list in ["containers", "initContainers", "volumes"] {
         check_names(&format!("{path}.{list}"), &members(spec, list), errors);
     }
-    let refuse_any =
-        |errors: &mut Errors, list: &str, wording: Wording, is_bad: &dyn Fn(_) -> bool| {
-            if members(spec, list).into_iter().any(is_bad) {
-                refuse_by(errors, &format!("{path}.{list}"), wording);
-            }
-        };
-    let is_job = |container: &Map<String, Value>| text(container, "name") == JOB_CONTAINER;
-    let overrides = |container: &Map<String, Value>| {
-        let owned = ["image", "command", "args", "ports"];
-        owned.iter().any(|name| container.contains_key(*name))
-    };
-    let has = |container: &Map<String, Value>, list, is_it: fn(&Map<String, Value>) -> bool| {
-        members(container, list).into_iter().any(is_it)
-    };
-    refuse_any(
-        errors,
-        "containers",
-        rules::TEMPLATE_JOB_CONTAINER,
-        &|container| is_job(container) && overrides(container),
-    );
-    refuse_any(errors, "containers", rules::TEMPLATE_ENV, &|container| {
-        is_job(container) && has(container, "env", is_reserved_variable)
-    });
-    refuse_any(errors, "containers", rules::TEMPLATE_MOUNT, &|container| {
-        is_job(container) && has(container, "volumeMounts", is_reserved_mount)
-    });
-    refuse_any(errors, "containers", rules::TEMPLATE_PORT, &|container| {
-        !is_job(container) && has(container, "ports", is_reserved_port)
-    });
-    refuse_any(
-        errors,
-        "initContainers",
-        rules::TEMPLATE_INIT_CONTAINER,
-        &is_job,
-    );
-    refuse_any(errors, "volumes", rules::TEMPLATE_VOLUME, &|volume| {
-        text(volume, "name").starts_with(rules::RESERVED_VOLUME_PREFIX)
-    });
+    for (list, wording, is_bad) in ENTRIES {
+        if members(spec, list).into_iter().any(is_bad) {
+            refuse_by(errors, &format!("{path}.{list}"), *wording);
+        }
+    }
 }
+
+type Entry = Map<String, Value>;
+
+/// A list of a pod's spec, and what is refused of an entry.
+type EntryRule = (&'static str, Wording, fn(&Entry) -> bool);
+
+/// What an entry of a list may not be.
+const ENTRIES: &[EntryRule] = &[
+    ("containers", rules::TEMPLATE_JOB_CONTAINER, |container| {
+        let owned = ["image", "command", "args", "ports"];
+        is_job(container) && owned.iter().any(|name| container.contains_key(*name))
+    }),
+    ("containers", rules::TEMPLATE_ENV, |container| {
+        let variables = members(container, "env").into_iter();
+        let names = variables.map(|variable| text(variable, "name"));
+        let sources = members(container, "envFrom").into_iter();
+        let mut all = names.chain(sources.map(|source| text(source, "prefix")));
+        is_job(container) && all.any(|name| name.starts_with(RESERVED_ENV_PREFIX))
+    }),
+    ("containers", rules::TEMPLATE_MOUNT, |container| {
+        has_mount(container, rules::RUNTIME_MOUNT)
+    }),
+    ("containers", rules::TEMPLATE_SCRATCH, |container| {
+        has_mount(container, rules::SCRATCH_MOUNT)
+    }),
+    ("containers", rules::TEMPLATE_UPWARD_MOUNT, |container| {
+        has_mount(container, rules::UPWARD_MOUNT)
+    }),
+    ("containers", rules::TEMPLATE_PORT, |container| {
+        !is_job(container) && has_reserved_port(container)
+    }),
+    ("initContainers", rules::TEMPLATE_INIT_CONTAINER, is_job),
+    ("initContainers", rules::TEMPLATE_PORT, |container| {
+        let is_sidecar = text(container, "restartPolicy") == rules::SIDECAR_RESTART_POLICY;
+        is_sidecar && has_reserved_port(container)
+    }),
+    ("volumes", rules::TEMPLATE_VOLUME, |volume| {
+        text(volume, "name").starts_with(rules::RESERVED_VOLUME_PREFIX)
+    }),
+];
 
 /// Names are what lists are merged by, so each has one that no other has.
 fn check_names(path: &str, entries: &[&Map<String, Value>], errors: &mut Errors) {
@@ -114,21 +121,24 @@ fn check_names(path: &str, entries: &[&Map<String, Value>], errors: &mut Errors)
     }
 }
 
-fn is_reserved_variable(variable: &Map<String, Value>) -> bool {
-    text(variable, "name").starts_with(RESERVED_ENV_PREFIX)
+fn is_job(container: &Entry) -> bool {
+    text(container, "name") == JOB_CONTAINER
 }
 
-fn is_reserved_mount(mount: &Map<String, Value>) -> bool {
-    let below = text(mount, "mountPath").strip_prefix(rules::RUNTIME_FOLDER);
-    below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+/// Whether it is the job's and has a mount at such a path.
+fn has_mount(container: &Entry, path: Test) -> bool {
+    let mounts = members(container, "volumeMounts");
+    is_job(container)
+        && mounts
+            .into_iter()
+            .any(|mount| path.holds(text(mount, "mountPath")))
 }
 
-fn is_reserved_port(port: &Map<String, Value>) -> bool {
-    let number = port.get("containerPort").and_then(Value::as_u64);
-    [METRICS_PORT, JOB_API_PORT]
-        .map(u64::from)
-        .map(Some)
-        .contains(&number)
+fn has_reserved_port(container: &Entry) -> bool {
+    let reserved = [METRICS_PORT, JOB_API_PORT].map(u64::from);
+    let ports = members(container, "ports").into_iter();
+    let mut numbers = ports.filter_map(|port| port.get("containerPort")?.as_u64());
+    numbers.any(|number| reserved.contains(&number))
 }
 
 fn members<'a>(fields: &'a Map<String, Value>, list: &str) -> Vec<&'a Map<String, Value>> {

@@ -166,6 +166,12 @@ fn every_spec_that_the_api_server_refuses_is_refused_in_the_same_words() {
     "spec.program.args[0]: it has 4097 characters; at most 4096 fit")]
 #[case::many_args("program.args", json!(vec!["x"; 257]),
     "spec.program.args: it has 257 entries; at most 256 fit")]
+#[case::long_start("startFrom", json!(format!("/{}", "x".repeat(2048))),
+    "spec.startFrom: it has 2049 characters; at most 2048 fit")]
+#[case::long_url("checkpoint.storage", json!({"url": format!("/{}", "x".repeat(1024))}),
+    "spec.checkpoint.storage.url: it has 1025 characters; at most 1024 fit")]
+#[case::long_region("checkpoint.storage", json!({"url": "s3://bucket", "region": "x".repeat(64)}),
+    "spec.checkpoint.storage.region: it has 64 characters; at most 63 fit")]
 fn what_is_too_long_is_refused(#[case] path: &str, #[case] value: Value, #[case] expected: &str) {
     let errors = validate(&metadata(), &with(path, value)).unwrap_err();
     assert_eq!(errors[0].to_string(), expected);
@@ -174,10 +180,42 @@ fn what_is_too_long_is_refused(#[case] path: &str, #[case] value: Value, #[case]
 #[rstest]
 #[case("checkpoint.storage", json!({"url": "jobs"}))]
 #[case("startFrom", json!("./data/default/word-count#3"))]
-fn a_relative_path_is_for_laptops_only(#[case] path: &str, #[case] value: Value) {
+#[case("checkpoint.storage", json!({"url": "/tmp/jobs"}))]
+#[case("checkpoint.storage", json!({"url": "file:///tmp"}))]
+fn a_relative_path_and_one_that_goes_with_a_pod_are_for_laptops_only(
+    #[case] path: &str,
+    #[case] value: Value,
+) {
     let spec = with(path, value);
     assert!(validate(&metadata(), &spec).is_ok());
     assert!(validate_for_cluster(&metadata(), &spec).is_err());
+}
+
+/// What looks like something that the controller owns, and is none of it.
+#[test]
+fn a_pod_template_may_say_what_is_not_the_controllers() {
+    let spec = with(
+        "podTemplate",
+        json!({"spec": {
+            "containers": [
+                {"name": "job", "envFrom": [{"prefix": "TIDE_"}, {}], "volumeMounts": [
+                    {"name": "a", "mountPath": "/tmp/cache"},
+                    {"name": "b", "mountPath": "/etc/tidegate-extra"},
+                    {"name": "c", "mountPath": "/data/etc/tidegate"},
+                    {"name": "d", "mountPath": "/data/..hidden/tmp"},
+                    {"name": "e", "mountPath": "/etc"},
+                ]},
+                {"name": "proxy", "envFrom": [{"prefix": "TIDEGATE_"}], "volumeMounts": [
+                    {"name": "f", "mountPath": "/tmp"},
+                    {"name": "g", "mountPath": "/etc/tidegate"},
+                ]},
+            ],
+            "initContainers": [{"name": "before", "ports": [{"containerPort": 8080}]}],
+            "volumes": [{"name": "tmp", "persistentVolumeClaim": {"claimName": "scratch"}}],
+        }}),
+    );
+    let refused = validate_for_cluster(&metadata(), &spec).err();
+    assert_eq!(refused, None);
 }
 
 #[rstest]
