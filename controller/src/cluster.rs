@@ -6,13 +6,13 @@
 //! writes of our own ─ note ─▶ Store, so that the next pass does not see what was before
 //! ```
 
+mod coverage;
 mod kinds;
 mod store;
 mod watch;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 
 use crate::queue::{JobKey, Queue};
 
+use coverage::Coverage;
 pub use kinds::Tracked;
 pub use store::Store;
 
@@ -48,8 +49,8 @@ pub struct Cluster {
     pub network_policies: Store<Meta<NetworkPolicy>>,
     /// How many pods a drain may take.
     pub disruption_budgets: Store<Meta<PodDisruptionBudget>>,
-    /// How many watches have not listed yet.
-    missing: AtomicUsize,
+    /// How far the watches are.
+    coverage: Coverage,
 }
 
 /// A kind of which each [`Cluster`] has a store.
@@ -103,9 +104,21 @@ impl Cluster {
         watching
     }
 
-    /// Whether every watch has listed, so that what is not in a store is not there.
+    /// Whether every watch has listed.
     pub fn is_synced(&self) -> bool {
-        self.missing.load(Ordering::SeqCst) == 0
+        self.coverage.is_whole()
+    }
+
+    /// Whether there is something to act on: a namespace that the API server forbids, since it was
+    /// deleted, does not hold up the others.
+    pub fn is_usable(&self) -> bool {
+        self.coverage.is_usable()
+    }
+
+    /// Whether every watch of this namespace has listed, so that what is not in a store is not
+    /// there.
+    pub fn knows(&self, namespace: &str) -> bool {
+        self.coverage.knows(namespace)
     }
 
     /// Takes note of what a write of our own gave, so that the next pass knows it.
@@ -119,14 +132,6 @@ impl Cluster {
         let mut keys: BTreeSet<JobKey> = self.jobs.keys().into_iter().collect();
         keys.extend(self.checkpoints.keys());
         keys
-    }
-
-    fn expect_watch(&self) {
-        self.missing.fetch_add(1, Ordering::SeqCst);
-    }
-
-    fn watch_listed(&self) {
-        self.missing.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

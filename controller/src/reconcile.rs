@@ -32,6 +32,10 @@ const RESYNC: Duration = Duration::from_secs(300);
 /// Goes through one piece of work.
 pub async fn reconcile(shared: Arc<Shared>, work: Work) -> Outcome {
     let key = work.key().clone();
+    if !shared.cluster.knows(&key.namespace) {
+        // It is told again when all of its namespace is known.
+        return Outcome::Done { again: None };
+    }
     let subject = match work {
         Work::Job(_) => Subject::Job,
         Work::Checkpoints(_) => Subject::Checkpoints,

@@ -95,9 +95,9 @@ async fn lead(
         () = keeper.acquire() => {}
     }
     tracing::info!(lease = shared.config.lease_name, "this controller leads");
-    let mut synced = tokio::time::interval(std::time::Duration::from_millis(50));
-    while !shared.cluster.is_synced() && !stop.is_cancelled() {
-        synced.tick().await;
+    let mut usable = tokio::time::interval(std::time::Duration::from_millis(50));
+    while !shared.cluster.is_usable() && !stop.is_cancelled() {
+        usable.tick().await;
     }
     for key in shared.cluster.keys() {
         shared.queue.add_job(&key);

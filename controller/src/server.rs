@@ -42,7 +42,7 @@ const UNREACHED: &str = "the API server was not reached yet\n";
 async fn readyz(State(told): State<Told>) -> (StatusCode, &'static str) {
     match told.get() {
         None => (StatusCode::SERVICE_UNAVAILABLE, UNREACHED),
-        Some(shared) if shared.cluster.is_synced() => (StatusCode::OK, "ok\n"),
+        Some(shared) if shared.cluster.is_usable() => (StatusCode::OK, "ok\n"),
         Some(_) => (
             StatusCode::SERVICE_UNAVAILABLE,
             "not every watch has listed yet\n",

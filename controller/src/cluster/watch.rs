@@ -15,6 +15,7 @@ use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tidegate_api::labels::{LABEL_MANAGED_BY, MANAGED_BY};
 
+use super::coverage::Scope;
 use super::store::{Place, place};
 use super::{Cluster, Held, Watching};
 use crate::queue::{Backoff, Queue, Work, jitter};
@@ -51,13 +52,15 @@ impl Watching {
         S: Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
         F: Fn(Listing) -> S + Send + 'static,
     {
-        self.cluster.expect_watch();
+        let scope = scope.map(str::to_owned);
+        self.cluster.coverage.expect(&scope);
         let watch = Watch::<K> {
             cluster: Arc::clone(&self.cluster),
             queue: Arc::clone(queue),
-            scope: scope.map(str::to_owned),
+            scope,
             listed: BTreeSet::new(),
             is_synced: false,
+            is_forbidden: false,
             kind: std::marker::PhantomData,
         };
         self.tasks.spawn(watch.run(open));
@@ -124,10 +127,11 @@ fn understood<K: Resource<DynamicType = ()>>(
 struct Watch<K> {
     cluster: Arc<Cluster>,
     queue: Arc<Queue>,
-    scope: Option<String>,
+    scope: Scope,
     /// What the list under way has had so far.
     listed: BTreeSet<Place>,
     is_synced: bool,
+    is_forbidden: bool,
     kind: std::marker::PhantomData<K>,
 }
 
@@ -147,6 +151,9 @@ impl<K: Held> Watch<K> {
                         // The beginning of a list is no success yet.
                         if !matches!(event, Event::Init | Event::InitApply(_)) {
                             backoff = Backoff::default();
+                            if std::mem::take(&mut self.is_forbidden) {
+                                self.cluster.coverage.allowed(&self.scope);
+                            }
                         }
                         self.take(event);
                     }
@@ -176,7 +183,10 @@ impl<K: Held> Watch<K> {
                 self.tell(&gone);
                 if !self.is_synced {
                     self.is_synced = true;
-                    self.cluster.watch_listed();
+                    if self.cluster.coverage.listed(&self.scope) {
+                        // Nobody worked on what was told before.
+                        self.tell_all();
+                    }
                 }
             }
             Event::Apply(mut object) => {
@@ -199,13 +209,25 @@ impl<K: Held> Watch<K> {
         }
     }
 
-    fn report(&self, error: &watcher::Error) {
+    fn tell_all(&self) {
+        let keys = self.cluster.keys();
+        let is_ours = |namespace: &str| self.scope.as_deref().is_none_or(|own| own == namespace);
+        for key in keys.iter().filter(|key| is_ours(&key.namespace)) {
+            self.queue.add_job(key);
+        }
+    }
+
+    fn report(&mut self, error: &watcher::Error) {
         let kind = K::kind(&());
         let namespace = self.scope.as_deref().unwrap_or("(all)");
         if status_code(error) == Some(403) {
+            if !std::mem::replace(&mut self.is_forbidden, true) {
+                self.cluster.coverage.forbidden(&self.scope);
+            }
             tracing::error!(
                 %kind, namespace, %error,
-                "the controller may not watch: its role, or its list of namespaces, does not fit"
+                "the controller may not watch, so that it leaves these jobs alone: its role, or \
+                 its list of namespaces, does not fit, or the namespace is gone"
             );
         } else if status_code(error) == Some(404) {
             tracing::error!(
