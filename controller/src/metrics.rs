@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tidegate_api::StreamJob;
-use tidegate_api::status::{ConditionStatus, ConditionType, Reason};
+use tidegate_api::status::{Condition, ConditionStatus, ConditionType, Reason};
 
 use exposition::{Exposition, Kind};
 use histogram::Histogram;
@@ -202,11 +202,12 @@ fn render_gauges(text: &mut Exposition, gauges: &Gauges<'_>) {
     );
     // Whoever does not work may know less than the one that does.
     if gauges.is_leading {
-        render_jobs(text, gauges.jobs);
+        render_ready(text, gauges.jobs);
+        render_up_to_date(text, gauges.jobs);
     }
 }
 
-fn render_jobs(text: &mut Exposition, jobs: &[std::sync::Arc<StreamJob>]) {
+fn render_ready(text: &mut Exposition, jobs: &[std::sync::Arc<StreamJob>]) {
     let mut by_reason: BTreeMap<&str, u64> = BTreeMap::new();
     text.family(
         "tidegate_controller_job_ready",
@@ -214,22 +215,9 @@ fn render_jobs(text: &mut Exposition, jobs: &[std::sync::Arc<StreamJob>]) {
         "Whether a job is ready, and why or why not.",
     );
     for job in jobs {
-        let status = job.status.as_ref();
-        let ready = status.and_then(|status| status.condition(ConditionType::Ready));
-        let reason = ready
-            .map_or(Reason::Starting, |ready| ready.reason)
-            .as_str();
-        let is_ready = ready.is_some_and(|ready| ready.status == ConditionStatus::True);
+        let (is_ready, reason) = told(condition(job, ConditionType::Ready));
         *by_reason.entry(reason).or_default() += 1;
-        let labels = [
-            (
-                "job_namespace",
-                job.metadata.namespace.as_deref().unwrap_or_default(),
-            ),
-            ("job_name", job.metadata.name.as_deref().unwrap_or_default()),
-            ("reason", reason),
-        ];
-        text.sample(&labels, f64::from(u8::from(is_ready)));
+        text.sample(&labels(job, reason), f64::from(u8::from(is_ready)));
     }
     text.family(
         "tidegate_controller_jobs",
@@ -239,6 +227,47 @@ fn render_jobs(text: &mut Exposition, jobs: &[std::sync::Arc<StreamJob>]) {
     for (reason, count) in by_reason {
         text.sample(&[("reason", reason)], float(count));
     }
+}
+
+fn render_up_to_date(text: &mut Exposition, jobs: &[std::sync::Arc<StreamJob>]) {
+    text.family(
+        "tidegate_controller_job_up_to_date",
+        Kind::Gauge,
+        "Whether what runs is what a job's spec asks for, and why or why not.",
+    );
+    for job in jobs {
+        let valid = condition(job, ConditionType::Valid);
+        // The condition is about the last spec that could be run.
+        let is_refused = valid.is_some_and(|valid| valid.status == ConditionStatus::False);
+        let (is_up_to_date, reason) = match is_refused {
+            true => (false, Reason::SpecInvalid.as_str()),
+            false => told(condition(job, ConditionType::UpToDate)),
+        };
+        text.sample(&labels(job, reason), f64::from(u8::from(is_up_to_date)));
+    }
+}
+
+fn condition(job: &StreamJob, type_: ConditionType) -> Option<&Condition> {
+    job.status.as_ref()?.condition(type_)
+}
+
+/// Whether a condition holds, and the reason; one that was not reported yet does not hold.
+fn told(condition: Option<&Condition>) -> (bool, &'static str) {
+    let reason = condition.map_or(Reason::Starting, |condition| condition.reason);
+    let is_true = condition.is_some_and(|condition| condition.status == ConditionStatus::True);
+    (is_true, reason.as_str())
+}
+
+fn labels<'a>(job: &'a StreamJob, reason: &'a str) -> [(&'static str, &'a str); 3] {
+    let metadata = &job.metadata;
+    [
+        (
+            "job_namespace",
+            metadata.namespace.as_deref().unwrap_or_default(),
+        ),
+        ("job_name", metadata.name.as_deref().unwrap_or_default()),
+        ("reason", reason),
+    ]
 }
 
 const fn word(is_ok: bool) -> &'static str {
@@ -261,17 +290,48 @@ mod tests {
 
     use super::*;
 
-    fn job() -> Arc<StreamJob> {
-        let condition = json!({
-            "type": "Ready", "status": "False", "reason": "ImagePullFailed", "message": "",
-            "lastTransitionTime": "2026-11-24T12:00:00Z",
-        });
+    /// A job with these conditions: type, status, reason.
+    fn job(name: &str, conditions: &[[&str; 3]]) -> Arc<StreamJob> {
+        let condition = |[type_, status, reason]: &[&str; 3]| {
+            json!({
+                "type": type_, "status": status, "reason": reason, "message": "",
+                "lastTransitionTime": "2026-11-24T12:00:00Z",
+            })
+        };
+        let conditions: Vec<_> = conditions.iter().map(condition).collect();
         let job = json!({
             "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob",
-            "metadata": {"namespace": "shop", "name": "orders"},
-            "spec": {"sql": "SELECT 1"}, "status": {"conditions": [condition]},
+            "metadata": {"namespace": "shop", "name": name},
+            "spec": {"sql": "SELECT 1"}, "status": {"conditions": conditions},
         });
         Arc::new(serde_json::from_value(job).unwrap())
+    }
+
+    fn jobs() -> [Arc<StreamJob>; 4] {
+        [
+            job("orders", &[["Ready", "False", "ImagePullFailed"]]),
+            job(
+                "well",
+                &[
+                    ["Valid", "True", "SpecValid"],
+                    ["UpToDate", "True", "Stable"],
+                ],
+            ),
+            job(
+                "back",
+                &[
+                    ["Valid", "True", "SpecValid"],
+                    ["UpToDate", "False", "RolledBack"],
+                ],
+            ),
+            job(
+                "wrong",
+                &[
+                    ["Valid", "False", "SpecInvalid"],
+                    ["UpToDate", "True", "Stable"],
+                ],
+            ),
+        ]
     }
 
     fn render(is_leading: bool) -> String {
@@ -283,7 +343,7 @@ mod tests {
             is_leading,
             queue_depth: 2,
             mirror_backlog: 1,
-            jobs: &[job()],
+            jobs: &jobs(),
             is_synced: true,
         })
     }
@@ -311,7 +371,29 @@ mod tests {
     }
 
     #[test]
+    fn jobs_that_do_not_run_what_their_spec_asks_for_are_told_with_the_reason() {
+        let text = render(true);
+        for (job, reason, value) in [
+            ("orders", "Starting", 0),
+            ("well", "Stable", 1),
+            ("back", "RolledBack", 0),
+            ("wrong", "SpecInvalid", 0),
+        ] {
+            let expected = format!(
+                "tidegate_controller_job_up_to_date{{job_namespace=\"shop\",job_name=\"{job}\",\
+                 reason=\"{reason}\"}} {value}\n"
+            );
+            assert!(text.contains(&expected), "{expected} is not in\n{text}");
+        }
+    }
+
+    #[test]
     fn only_the_one_that_works_tells_of_jobs() {
-        assert!(!render(false).contains("tidegate_controller_job_ready"));
+        for family in [
+            "tidegate_controller_job_ready",
+            "tidegate_controller_job_up_to_date",
+        ] {
+            assert!(!render(false).contains(family), "{family}");
+        }
     }
 }
