@@ -7,23 +7,29 @@
 //! clean-up pods ───────────────────────────────────────┘        └▶ answers (at once)
 //! ```
 //! All of it is pure. The log is the truth: an object never makes a checkpoint, and without a job
-//! that tells what it retains, no object is made or dropped for the mirror's sake.
+//! that tells what it retains, no object is made or dropped for the mirror's sake. Nor does a log
+//! say anything about an object whose checkpoint lies in another folder: the job was moved, or the
+//! object comes from elsewhere.
 
 mod facts;
+mod folder;
+mod left;
 mod mirror;
 mod order;
 mod release;
 mod savepoint;
+mod storage;
 mod view;
 
 use tidegate_api::checkpoint::Checkpoint;
 use tidegate_api::labels::FINALIZER_CHECKPOINT;
 use tidegate_api::spec::DeletionPolicy;
 
-pub use facts::{CheckpointsObserved, RefusedAsk, ReleasePod, TellingJob};
+pub use facts::{CheckpointsObserved, RefusedAsk, ReleasePod, TellingJob, own_objects};
+pub use left::{command_line, files_left};
 pub use mirror::is_mirrored;
 pub use order::{Change, CheckpointsPlan, CleanupOrder, Told};
-pub use view::access;
+pub use storage::{access, written_storage};
 
 use crate::plan::LookAgain;
 use crate::settings::Settings;
@@ -35,7 +41,7 @@ pub fn plan(observed: &CheckpointsObserved, settings: &Settings) -> CheckpointsP
         if object.metadata.deletion_timestamp.is_some() {
             release::plan(observed, settings, object, &mut plan);
         } else if goes_with_its_job(observed) {
-            plan.answers.push(Change::drop(object));
+            release::drop_with_its_job(observed, settings, object, &mut plan);
         } else if object.status.as_ref().is_none_or(|s| s.id.is_none()) {
             savepoint::plan(observed, settings, object, &mut plan);
         }

@@ -16,6 +16,7 @@ use tidegate_api::labels::LABEL_REVISION;
 use tidegate_api::pod::revision_name;
 use tidegate_api::start_from::StartFrom;
 
+use crate::checkpoints::own_objects;
 use crate::client::JobPod;
 use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts};
 use crate::queue::JobKey;
@@ -42,7 +43,7 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
     revisions.sort_by_key(|revision| revision.start_generation);
     shared.memory.keep_silent(key, &pods);
     let is_namespace_terminating = is_namespace_terminating(shared, key, &job).await;
-    Observed {
+    let mut observed = Observed {
         now_ms,
         authority: shared.authority.id(),
         revisions,
@@ -53,7 +54,10 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
         is_namespace_terminating,
         refused_write: shared.memory.refused_write(key),
         job,
-    }
+    };
+    // The others are nobody's to wait for.
+    observed.checkpoints = own_objects(&observed);
+    observed
 }
 
 /// What is applied with a revision's Deployment may have been deleted by somebody since; then it

@@ -21,7 +21,8 @@ pub struct Observed {
     pub revisions: Vec<RevisionFacts>,
     /// Its pods, clean-up pods aside.
     pub pods: Vec<PodFacts>,
-    /// The Checkpoint objects of its namespace whose `jobName` is its name.
+    /// The Checkpoint objects of its namespace whose `jobName` is its name, without those known to
+    /// lie in another folder than the telling process's.
     pub checkpoints: Vec<Arc<Checkpoint>>,
     /// The Checkpoint object that `startFrom` names, if it names one and there is one.
     pub start_checkpoint: Option<Arc<Checkpoint>>,

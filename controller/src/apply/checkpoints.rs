@@ -9,9 +9,10 @@ use tokio::time::Instant;
 use super::{ApplyError, change, children, release_pod, word};
 use crate::budget::Grant;
 use crate::checkpoints::{CheckpointsPlan, RefusedAsk, Told};
-use crate::client::JobPod;
+use crate::client::{JobApiError, JobPod};
 use crate::cluster::Cluster;
 use crate::events;
+use crate::job_api::JobCommand;
 use crate::plan::Ask;
 use crate::queue::JobKey;
 use crate::shared::Shared;
@@ -99,16 +100,13 @@ async fn send(
         }
         Err(error) if error.is_refusal() => {
             // The next plan knows of it; nothing else has to wait.
-            let (checkpoint, message) = (checkpoint.to_owned(), error.to_string());
             let refused = RefusedAsk {
-                checkpoint,
-                message,
+                checkpoint: checkpoint.to_owned(),
+                message: error.to_string(),
+                is_gone: is_gone(&ask.command, error),
             };
             if shared.memory.add_refused_ask(key, &refused) {
-                let RefusedAsk {
-                    checkpoint,
-                    message,
-                } = refused;
+                let message = refused.message;
                 tracing::info!(checkpoint, command = what, message, "a job process refuses");
             }
             return Ok(());
@@ -120,6 +118,17 @@ async fn send(
         what,
         source,
     })
+}
+
+/// Whether a job does not retain what it was asked to release. Its words tell, since one status has
+/// many causes; older jobs say nothing else, either.
+fn is_gone(command: &JobCommand, error: &JobApiError) -> bool {
+    let is_release = matches!(command, JobCommand::Release { .. });
+    let is_unknown = matches!(
+        error,
+        JobApiError::Refused { status: 404 | 409, message } if message.contains("not retained")
+    );
+    is_release && is_unknown
 }
 
 fn answer_uid(change: &crate::checkpoints::Change) -> Option<&str> {
@@ -145,4 +154,29 @@ fn about<'a>(
         (object.uid().as_deref() == Some(told.uid.as_str())).then_some((object, told))
     });
     with_object.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_that_does_not_retain_a_checkpoint_has_nothing_left_to_release() {
+        let release = JobCommand::Release { id: 7 };
+        let says = |command: &JobCommand, status, message: &str| {
+            let message = message.to_owned();
+            is_gone(command, &JobApiError::Refused { status, message })
+        };
+        let unknown = "checkpoint 7 is not retained; GET /v1/checkpoints lists those that are";
+        assert!(says(&release, 404, unknown));
+        assert!(says(&release, 409, "checkpoint 7 is not retained"));
+        let newest = "checkpoint 7 is the one that the job goes on from; it can be released when \
+                      a newer one is complete";
+        assert!(!says(&release, 409, newest));
+        assert!(!says(&release, 404, "the job answers 404 Not Found"));
+        let savepoint = JobCommand::Savepoint {
+            name: "now".to_owned(),
+        };
+        assert!(!says(&savepoint, 409, "checkpoint 7 is not retained"));
+    }
 }

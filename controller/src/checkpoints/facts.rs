@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
+use tidegate_api::checkpoint::Access;
+use tidegate_api::job_config::job_folder;
+use tidegate_api::spec::Storage;
 use tidegate_api::{Checkpoint, StreamJob};
 
+use super::folder::{folder_of, is_same};
+use super::storage::{access, job_storage, storage_of, written_storage};
 use crate::job_api::{CheckpointView, JobView, Phase};
-use crate::observed::{CleanupState, Observed};
+use crate::observed::{ApiFacts, CleanupState, Observed};
+use crate::settings::Settings;
 
 /// Everything that was read about one job's checkpoints.
 #[derive(Clone, Debug)]
@@ -18,6 +24,8 @@ pub struct CheckpointsObserved {
     pub job_name: String,
     /// The job, unless there is none (any more).
     pub job: Option<Arc<StreamJob>>,
+    /// What the job's current revision keeps its files in, if it has one.
+    pub storage: Option<Storage>,
     /// The Checkpoint objects that name the job.
     pub objects: Vec<Arc<Checkpoint>>,
     /// The process of the job that can tell what is retained, if one answers.
@@ -37,6 +45,8 @@ pub struct CheckpointsObserved {
 pub struct TellingJob {
     /// Its pod.
     pub pod: String,
+    /// Where it keeps that log, as far as it is known.
+    pub storage: Option<Storage>,
     /// What it says of itself.
     pub view: JobView,
     /// What its log retains.
@@ -63,11 +73,67 @@ pub struct RefusedAsk {
     pub checkpoint: String,
     /// Why not, in the job's words.
     pub message: String,
+    /// Whether there is nothing left to do: the job does not retain what it was to release.
+    pub is_gone: bool,
+}
+
+impl CheckpointsObserved {
+    /// With what the job's files are reached, if there is the job.
+    pub(super) fn access(&self, settings: &Settings) -> Option<Access> {
+        access(self.job.as_deref()?, self.written(), settings)
+    }
+
+    /// Whether an object's checkpoint is known to lie in another folder than the job's: the job's
+    /// log says nothing about it.
+    pub(super) fn is_elsewhere(&self, object: &Checkpoint, settings: &Settings) -> bool {
+        let folder = || {
+            let storage = job_storage(self.job.as_deref()?, self.written(), settings)?;
+            Some(job_folder(&storage.url, &self.namespace, &self.job_name))
+        };
+        recorded_folder(object)
+            .zip(folder())
+            .is_some_and(|(recorded, own)| !is_same(recorded, &own))
+    }
+
+    /// The folder of whoever tells comes first: only its log is known.
+    fn written(&self) -> Option<&Storage> {
+        let told = self.telling.as_ref();
+        let told = told.and_then(|telling| telling.storage.as_ref());
+        told.or(self.storage.as_ref())
+    }
+}
+
+/// The folder that an object's checkpoint lies in.
+pub(super) fn recorded_folder(object: &Checkpoint) -> Option<&str> {
+    let location = object.status.as_ref()?.location.as_deref()?;
+    Some(folder_of(location))
+}
+
+/// The job's Checkpoint objects without those whose checkpoints are known to lie in another folder
+/// than the one whose log the job tells of.
+pub fn own_objects(observed: &Observed) -> Vec<Arc<Checkpoint>> {
+    let metadata = &observed.job.metadata;
+    let own = TellingJob::of(observed).and_then(|telling| {
+        let url = &telling.storage.as_ref()?.url;
+        let (namespace, name) = (metadata.namespace.as_ref()?, metadata.name.as_ref()?);
+        Some(job_folder(url, namespace, name))
+    });
+    let is_own = |object: &&Arc<Checkpoint>| {
+        let both = recorded_folder(object).zip(own.as_ref());
+        both.is_none_or(|(recorded, own)| is_same(recorded, own))
+    };
+    observed
+        .checkpoints
+        .iter()
+        .filter(is_own)
+        .cloned()
+        .collect()
 }
 
 impl TellingJob {
     /// Among the job's pods, the process that can tell: one that has read its log and was not
-    /// fenced since. A process that starts knows nothing yet, and one that was fenced no more.
+    /// fenced since. A process that starts knows nothing yet, and one that was fenced no more. Of
+    /// several, the one that was started last tells: attempts are numbered by each log for itself.
     pub fn of(observed: &Observed) -> Option<Self> {
         let tells = |phase| {
             matches!(
@@ -76,14 +142,22 @@ impl TellingJob {
             )
         };
         let pods = observed.pods.iter().filter_map(|pod| match &pod.api {
-            crate::observed::ApiFacts::Answers { job, checkpoints } if tells(job.phase) => {
+            ApiFacts::Answers { job, checkpoints } if tells(job.phase) => {
                 Some((pod, job, checkpoints))
             }
             _ => None,
         });
-        let newest = pods.max_by_key(|(_, job, _)| job.attempt);
+        let started = |job: &JobView| Some((job.start_generation, job.attempt?));
+        let newest = pods.max_by_key(|(_, job, _)| started(job));
+        let storage = |revision: &str| {
+            let mut revisions = observed.revisions.iter();
+            let own = revisions.find(|it| it.revision == revision);
+            own.and_then(storage_of)
+                .or_else(|| written_storage(observed))
+        };
         newest.map(|(pod, job, checkpoints)| Self {
             pod: pod.name.clone(),
+            storage: storage(&pod.revision),
             view: (**job).clone(),
             checkpoints: checkpoints.clone(),
         })

@@ -4,14 +4,17 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use kube::api::ObjectMeta;
-use tidegate_api::StreamJob;
 use tidegate_api::checkpoint::{Checkpoint, CheckpointKind, CheckpointSpec};
 use tidegate_api::labels::{FINALIZER_CHECKPOINT, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY};
 
+use super::folder::{folder_of, short_hash};
 use super::view::completed;
 use super::{Change, CheckpointsObserved, CheckpointsPlan, TellingJob};
 use crate::job_api::{CheckpointView, Phase};
 use crate::settings::Settings;
+
+/// What a checkpoint's name may have.
+const NAME_LENGTH_MAX: usize = 63;
 
 /// Adds what the mirror lacks and drops what it has too much.
 ///
@@ -25,26 +28,23 @@ pub(super) fn plan(
     settings: &Settings,
     plan: &mut CheckpointsPlan,
 ) {
-    let (Some(job), Some(telling)) = (&observed.job, &observed.telling) else {
+    let (Some(_), Some(telling)) = (&observed.job, &observed.telling) else {
         return;
     };
     let is_last_word = matches!(telling.view.phase, Phase::Finished | Phase::Stopped);
-    let ids = |object: &Checkpoint| object.status.as_ref().and_then(|status| status.id);
-    let mirrored: BTreeSet<i64> = observed.objects.iter().filter_map(|o| ids(o)).collect();
-    // A person's request becomes the object of its savepoint; see the module for savepoints.
-    let asked: BTreeSet<&str> = observed.objects.iter().map(|o| name_of(o)).collect();
-    let mut lacking: Vec<&CheckpointView> = (telling.checkpoints.iter())
-        .filter(|view| i64::try_from(view.id).is_ok_and(|id| !mirrored.contains(&id)))
-        .filter(|view| {
-            view.name
-                .as_deref()
-                .is_none_or(|name| !asked.contains(name))
-        })
-        .collect();
-    lacking.sort_by_key(|view| std::cmp::Reverse(view.id));
+    let objects = observed.objects.iter();
+    // What lies elsewhere mirrors nothing of this log, but for its name, which is taken.
+    let (elsewhere, own): (Vec<&Checkpoint>, Vec<&Checkpoint>) = objects
+        .map(Arc::as_ref)
+        .partition(|object| observed.is_elsewhere(object, settings));
+    let mirrored: BTreeSet<i64> = own.iter().filter_map(|object| id_of(object)).collect();
+    let names = Names {
+        own: own.iter().map(|object| name_of(object)).collect(),
+        elsewhere: elsewhere.iter().map(|object| name_of(object)).collect(),
+    };
     let mut creates = Vec::new();
-    for view in lacking {
-        let object = object(observed, job, view, &asked, settings);
+    for view in lacking(telling, &mirrored, &names) {
+        let object = object(observed, view, &names, settings);
         let create = Change::Create(Box::new(object));
         if is_last_word || view.kind == CheckpointKind::Savepoint {
             plan.answers.push(create);
@@ -52,7 +52,7 @@ pub(super) fn plan(
             creates.push(create);
         }
     }
-    let mut superfluous = superfluous(observed, telling);
+    let mut superfluous = superfluous(&own, telling);
     if is_last_word {
         let drops = superfluous.drain(..).map(|(_, drop)| drop);
         plan.answers.extend(drops);
@@ -68,12 +68,70 @@ pub(super) fn plan(
     plan.mirror.extend(creates);
 }
 
-/// Whether the objects are those of what is retained, no less and no more.
+/// The names that are taken.
+struct Names<'a> {
+    /// By objects of the job's own folder, and by requests, whose savepoints will lie in it.
+    own: BTreeSet<&'a str>,
+    /// By objects of other folders.
+    elsewhere: BTreeSet<&'a str>,
+}
+
+impl Names<'_> {
+    fn has(&self, name: &str) -> bool {
+        self.own.contains(name) || self.elsewhere.contains(name)
+    }
+
+    /// The name of a new object: the usual one, unless that is taken.
+    fn for_checkpoint(&self, job_name: &str, view: &CheckpointView, folder: &str) -> String {
+        let (head, tail) = match &view.name {
+            Some(name) => (name.as_str(), String::new()),
+            None => (job_name, format!("-{}", view.id)),
+        };
+        let usual = format!("{head}{tail}");
+        // A person may have given that name to a request of theirs.
+        let from_log = match self.elsewhere.contains(&*usual) {
+            true => None,
+            false => Some(format!("{usual}-log")),
+        };
+        let of_folder = cut(head, &format!("{tail}-{}", short_hash(folder)));
+        let mut names = [Some(usual), from_log].into_iter().flatten();
+        names.find(|name| !self.has(name)).unwrap_or(of_folder)
+    }
+}
+
+/// A name in two parts, the first cut so that both fit.
+fn cut(head: &str, tail: &str) -> String {
+    let length_max = NAME_LENGTH_MAX.saturating_sub(tail.len());
+    let kept = head.get(..length_max).unwrap_or(head);
+    format!("{}{tail}", kept.trim_end_matches(['-', '.']))
+}
+
+/// What has no object, newest first. A person's request becomes the object of its savepoint; see
+/// the module for savepoints.
+fn lacking<'a>(
+    telling: &'a TellingJob,
+    mirrored: &BTreeSet<i64>,
+    names: &Names<'_>,
+) -> Vec<&'a CheckpointView> {
+    let has_request = |view: &CheckpointView| {
+        let name = view.name.as_deref();
+        name.is_some_and(|name| names.own.contains(name))
+    };
+    let mut lacking: Vec<&CheckpointView> = (telling.checkpoints.iter())
+        .filter(|view| i64::try_from(view.id).is_ok_and(|id| !mirrored.contains(&id)))
+        .filter(|view| !has_request(view))
+        .collect();
+    lacking.sort_by_key(|view| std::cmp::Reverse(view.id));
+    lacking
+}
+
+/// Whether the objects, which are of the folder that tells, are those of what is retained, no less
+/// and no more.
 pub fn is_mirrored(objects: &[Arc<Checkpoint>], retained: &[CheckpointView]) -> bool {
     let live = objects
         .iter()
         .filter(|object| object.metadata.deletion_timestamp.is_none());
-    let mirrored: BTreeSet<i64> = live.filter_map(|o| o.status.as_ref()?.id).collect();
+    let mirrored: BTreeSet<i64> = live.filter_map(|object| id_of(object)).collect();
     let retained = retained
         .iter()
         .filter_map(|view| i64::try_from(view.id).ok());
@@ -81,14 +139,13 @@ pub fn is_mirrored(objects: &[Arc<Checkpoint>], retained: &[CheckpointView]) -> 
 }
 
 /// The objects of what is not retained, with their numbers, oldest first.
-fn superfluous(observed: &CheckpointsObserved, telling: &TellingJob) -> Vec<(i64, Change)> {
-    let live = observed
-        .objects
+fn superfluous(own: &[&Checkpoint], telling: &TellingJob) -> Vec<(i64, Change)> {
+    let live = own
         .iter()
         .filter(|object| object.metadata.deletion_timestamp.is_none());
     let mut gone: Vec<(i64, Change)> = live
         .filter_map(|object| {
-            let id = object.status.as_ref()?.id?;
+            let id = id_of(object)?;
             (!telling.retains(id)).then(|| (id, Change::drop(object)))
         })
         .collect();
@@ -98,22 +155,17 @@ fn superfluous(observed: &CheckpointsObserved, telling: &TellingJob) -> Vec<(i64
 
 fn object(
     observed: &CheckpointsObserved,
-    job: &StreamJob,
     view: &CheckpointView,
-    taken: &BTreeSet<&str>,
+    names: &Names<'_>,
     settings: &Settings,
 ) -> Checkpoint {
     let job_name = &observed.job_name;
     let spec = CheckpointSpec {
         job_name: job_name.clone(),
     };
-    let usual = format!("{job_name}-{}", view.id);
-    let name = match &view.name {
-        Some(name) => name.clone(),
-        // A person may have given that name to a request of theirs.
-        None if taken.contains(usual.as_str()) => format!("{usual}-log"),
-        None => usual,
-    };
+    let status = completed(view, observed, settings);
+    let folder = status.location.as_deref().map(folder_of);
+    let name = names.for_checkpoint(job_name, view, folder.unwrap_or_default());
     let mut object = Checkpoint::new(&name, spec);
     let labels = [
         (LABEL_JOB, job_name.as_str()),
@@ -126,8 +178,12 @@ fn object(
         finalizers: Some(vec![FINALIZER_CHECKPOINT.to_owned()]),
         ..ObjectMeta::default()
     };
-    object.status = Some(completed(view, &observed.namespace, job, settings));
+    object.status = Some(status);
     object
+}
+
+fn id_of(object: &Checkpoint) -> Option<i64> {
+    object.status.as_ref()?.id
 }
 
 fn name_of(object: &Checkpoint) -> &str {

@@ -1,19 +1,22 @@
 //! A Checkpoint object that is being deleted: its checkpoint is released and its files removed.
 //!
 //! A job that runs does it itself. Otherwise a short-lived pod does, with the job's own
-//! credentials. Whatever stands in the way, the object goes when its deadline has passed, and an
-//! event tells where files were left: a deletion never hangs.
+//! credentials; so it does where the checkpoint lies in another folder than the job's. Whatever
+//! stands in the way, the object goes when its deadline has passed, and an event tells where files
+//! were left: a deletion never hangs.
 
-use tidegate_api::StreamJob;
-use tidegate_api::checkpoint::{Access, Checkpoint, CheckpointState, CheckpointStatus};
+use kube::api::ObjectMeta;
+use tidegate_api::checkpoint::{Access, Checkpoint, CheckpointKind, CheckpointState};
 use tidegate_api::job_config::job_folder;
 
+use super::facts::recorded_folder;
 use super::order::identity;
-use super::view::{MESSAGE_BYTES_MAX, access};
+use super::view::MESSAGE_BYTES_MAX;
 use super::{
-    Change, CheckpointsObserved, CheckpointsPlan, CleanupOrder, Told, goes_with_its_job, is_guarded,
+    Change, CheckpointsObserved, CheckpointsPlan, CleanupOrder, RefusedAsk, ReleasePod, TellingJob,
+    Told, command_line, files_left, goes_with_its_job, is_guarded,
 };
-use crate::job_api::JobCommand;
+use crate::job_api::{JobCommand, Phase};
 use crate::observed::CleanupState;
 use crate::plan::{Ask, ChildName, EventNote, EventReason, LookAgain};
 use crate::settings::Settings;
@@ -24,6 +27,9 @@ const DEADLINE_MS: i64 = 120_000;
 /// How long a job that starts, or starts again, may take until it can release the checkpoint
 /// itself; a clean-up pod would throw it back once more.
 const JOB_GRACE_MS: i64 = 30_000;
+/// How long a job that is deleted together with its folder may be held up by what lies elsewhere.
+const HOLD_UP_MS: i64 = 30_000;
+const NO_STORAGE: &str = "nothing tells with what its storage is reached";
 
 pub(super) fn plan(
     observed: &CheckpointsObserved,
@@ -34,38 +40,43 @@ pub(super) fn plan(
     if !is_guarded(object) {
         return;
     }
-    let Some(id) = id_of(observed, object) else {
+    let Some(release) = Release::of(observed, settings, object) else {
         // Nothing was taken for it.
         plan.answers.push(Change::free(object));
         return;
     };
-    if goes_with_its_job(observed) {
+    if goes_with_its_job(observed) && !release.is_elsewhere {
         plan.answers.push(Change::free(object));
-        return;
-    }
-    if let Some(telling) = &observed.telling
-        && !telling.retains(id)
-    {
-        freed(observed, object, plan);
-        return;
-    }
-    let age_ms = observed.now_ms - deleted_ms(object).unwrap_or(observed.now_ms);
-    let access = access_of(observed, settings, object);
-    let why_not = if observed.is_namespace_terminating {
-        Some("the namespace is being deleted".to_owned())
-    } else if access.is_none() {
-        Some("nothing tells which storage it lies in".to_owned())
-    } else if age_ms >= DEADLINE_MS {
-        Some(obstacle(observed, object))
+    } else if release.is_done() {
+        release.freed(plan);
     } else {
-        None
-    };
-    if let (Some(access), None) = (access, &why_not) {
-        plan.look_again = LookAgain::Soon;
-        release(observed, object, (id, access, age_ms), plan);
-    } else {
-        leave(object, &why_not.unwrap_or_default(), plan);
-        drop_pod(observed, object, plan);
+        match (release.obstacle(), &release.access) {
+            (None, Some(access)) => {
+                plan.look_again = LookAgain::Soon;
+                release.go_on(access, plan);
+            }
+            (why, _) => {
+                let why = why.unwrap_or_else(|| NO_STORAGE.to_owned());
+                plan.answers.push(Change::free(object));
+                plan.told.push(release.left(&why));
+                release.drop_pod(plan);
+            }
+        }
+    }
+}
+
+/// An object whose job is deleted together with its folder. What lies elsewhere stays, and is told.
+pub(super) fn drop_with_its_job(
+    observed: &CheckpointsObserved,
+    settings: &Settings,
+    object: &Checkpoint,
+    plan: &mut CheckpointsPlan,
+) {
+    plan.answers.push(Change::drop(object));
+    let release = Release::of(observed, settings, object);
+    if let Some(release) = release.filter(|release| release.is_elsewhere) {
+        let why = format!("the folder that goes with {} is another", observed.job_name);
+        plan.told.push(release.left(&why));
     }
 }
 
@@ -88,130 +99,224 @@ pub(super) fn drop_idle_pods(observed: &CheckpointsObserved, plan: &mut Checkpoi
     }
 }
 
-fn release(
-    observed: &CheckpointsObserved,
-    object: &Checkpoint,
-    (id, access, age_ms): (i64, Access, i64),
-    plan: &mut CheckpointsPlan,
-) {
-    let (name, uid) = identity(object);
-    if let (Some(telling), Ok(number)) = (&observed.telling, u64::try_from(id)) {
-        report(object, format!("{} releases it", observed.job_name), plan);
-        let command = JobCommand::Release { id: number };
-        let pod = telling.pod.clone();
-        plan.asks.push((uid, Ask { pod, command }));
-        return;
+/// A checkpoint that is given up.
+struct Release<'a> {
+    observed: &'a CheckpointsObserved,
+    object: &'a Checkpoint,
+    uid: String,
+    id: i64,
+    /// Whether it lies in another folder than the job's, whose log and process then know nothing
+    /// of it.
+    is_elsewhere: bool,
+    access: Option<Access>,
+    /// The folder that it lies in, as it was recorded.
+    folder: Option<String>,
+}
+
+impl<'a> Release<'a> {
+    /// Nothing if there is no checkpoint.
+    fn of(
+        observed: &'a CheckpointsObserved,
+        settings: &Settings,
+        object: &'a Checkpoint,
+    ) -> Option<Self> {
+        let id = id_of(observed, object)?;
+        let is_elsewhere = observed.is_elsewhere(object, settings);
+        let status = object.status.as_ref();
+        let recorded = status.and_then(|status| status.access.clone());
+        let access = match is_elsewhere {
+            true => recorded,
+            false => recorded.or_else(|| observed.access(settings)),
+        };
+        let by_storage = |access: &Access| {
+            let (namespace, job_name) = (&observed.namespace, &observed.job_name);
+            job_folder(&access.storage.url, namespace, job_name)
+        };
+        let folder = recorded_folder(object).map(str::to_owned);
+        Some(Self {
+            observed,
+            object,
+            uid: identity(object).1,
+            id,
+            is_elsewhere,
+            folder: folder.or_else(|| access.as_ref().map(by_storage)),
+            access,
+        })
     }
-    let Some(pod) = observed
-        .release_pods
-        .iter()
-        .find(|pod| pod.checkpoint_uid == uid)
-    else {
-        if observed.has_pods && age_ms < JOB_GRACE_MS {
-            let message = format!("waits for {} to be able to release it", observed.job_name);
-            report(object, message, plan);
+
+    /// The process that can release it.
+    fn telling(&self) -> Option<&'a TellingJob> {
+        let telling = self.observed.telling.as_ref();
+        telling.filter(|_| !self.is_elsewhere)
+    }
+
+    fn pods(&self) -> impl Iterator<Item = &'a ReleasePod> {
+        let pods = self.observed.release_pods.iter();
+        pods.filter(|pod| pod.checkpoint_uid == self.uid)
+    }
+
+    fn refused(&self) -> Option<&'a RefusedAsk> {
+        let mut refused = self.observed.refused.iter();
+        refused.find(|refused| refused.checkpoint == self.uid)
+    }
+
+    /// Whether the job's log does not name it any more, as the job tells or has answered.
+    fn is_done(&self) -> bool {
+        let is_told = |telling: &TellingJob| !telling.retains(self.id);
+        let is_answered = !self.is_elsewhere && self.refused().is_some_and(|it| it.is_gone);
+        is_answered || self.telling().is_some_and(is_told)
+    }
+
+    /// Why its files cannot be removed, or not any more.
+    fn obstacle(&self) -> Option<String> {
+        if self.observed.is_namespace_terminating {
+            return Some("the namespace is being deleted".to_owned());
+        }
+        let job = self.observed.job.as_deref();
+        let job = job.filter(|_| goes_with_its_job(self.observed));
+        let limit_ms = if self.deleted_ms(&self.object.metadata) >= DEADLINE_MS {
+            DEADLINE_MS
+        } else if job.is_some_and(|job| self.deleted_ms(&job.metadata) >= HOLD_UP_MS) {
+            HOLD_UP_MS
+        } else {
+            return None;
+        };
+        let refused = self.refused().map(|refused| refused.message.as_str());
+        let status = self.object.status.as_ref();
+        let told = status.and_then(|status| status.message.as_deref());
+        let what = refused.or(told).unwrap_or("no reason is known");
+        let limit = limit_ms / 1000;
+        Some(format!("they were not removed within {limit} s: {what}"))
+    }
+
+    /// How long ago an object was deleted.
+    fn deleted_ms(&self, metadata: &ObjectMeta) -> i64 {
+        let deleted = metadata.deletion_timestamp.as_ref();
+        deleted.map_or(0, |time| self.observed.now_ms - time.0.as_millisecond())
+    }
+
+    fn go_on(&self, access: &Access, plan: &mut CheckpointsPlan) {
+        if let (Some(telling), Ok(id)) = (self.telling(), u64::try_from(self.id)) {
+            let message = match self.refused() {
+                Some(refused) => format!("deletion waits: {}", refused.message),
+                None => format!("{} releases it", self.observed.job_name),
+            };
+            self.report(&message, plan);
+            let (pod, command) = (telling.pod.clone(), JobCommand::Release { id });
+            plan.asks.push((self.uid.clone(), Ask { pod, command }));
             return;
         }
-        report(object, "a pod removes its files".to_owned(), plan);
-        let folder = job_folder(&access.storage.url, &observed.namespace, &observed.job_name);
+        let Some(pod) = self.pods().next() else {
+            self.send_pod(access, plan);
+            return;
+        };
+        match &pod.state {
+            CleanupState::Working => {}
+            CleanupState::Succeeded => self.freed(plan),
+            CleanupState::Stuck { message } => {
+                self.report(&format!("pod {} cannot start: {message}", pod.name), plan);
+            }
+            // The next look makes a new one, until the deadline.
+            CleanupState::Failed { message } => {
+                self.report(&format!("pod {} failed: {message}", pod.name), plan);
+                plan.delete.push(pod_name(pod));
+            }
+        }
+    }
+
+    fn send_pod(&self, access: &Access, plan: &mut CheckpointsPlan) {
+        let observed = self.observed;
+        let may_do_it = observed.has_pods && !self.is_elsewhere;
+        if may_do_it && self.deleted_ms(&self.object.metadata) < JOB_GRACE_MS {
+            let message = format!("waits for {} to be able to release it", observed.job_name);
+            self.report(&message, plan);
+            return;
+        }
+        self.report("a pod removes its files", plan);
+        let (name, uid) = identity(self.object);
         plan.cleanups.push(CleanupOrder {
             pod: format!("{name}-release"),
             checkpoint: name,
             uid,
             job: observed.job_name.clone(),
-            folder,
-            id,
-            access,
+            folder: self.folder.clone().unwrap_or_default(),
+            id: self.id,
+            access: access.clone(),
         });
-        return;
-    };
-    match &pod.state {
-        CleanupState::Working => {}
-        CleanupState::Succeeded => freed(observed, object, plan),
-        CleanupState::Stuck { message } => {
-            report(
-                object,
-                format!("pod {} cannot start: {message}", pod.name),
-                plan,
-            );
-        }
-        // The next look makes a new one, until the deadline.
-        CleanupState::Failed { message } => {
-            report(object, format!("pod {} failed: {message}", pod.name), plan);
-            plan.delete.push(pod_name(pod));
+    }
+
+    /// The files are gone: the object may go.
+    fn freed(&self, plan: &mut CheckpointsPlan) {
+        plan.answers.push(Change::free(self.object));
+        self.drop_pod(plan);
+    }
+
+    fn drop_pod(&self, plan: &mut CheckpointsPlan) {
+        plan.delete.extend(self.pods().map(pod_name));
+    }
+
+    fn report(&self, message: &str, plan: &mut CheckpointsPlan) {
+        let Some(status) = &self.object.status else {
+            return;
+        };
+        let mut wanted = status.clone();
+        wanted.state = CheckpointState::Releasing;
+        wanted.message = Some(bounded(message, MESSAGE_BYTES_MAX));
+        if *status != wanted {
+            plan.answers.push(Change::record(self.object, true, wanted));
         }
     }
-}
 
-/// The files are gone: the object may go.
-fn freed(observed: &CheckpointsObserved, object: &Checkpoint, plan: &mut CheckpointsPlan) {
-    plan.answers.push(Change::free(object));
-    drop_pod(observed, object, plan);
-}
+    /// Says that the object goes though its files stay, where they are, and what becomes of them.
+    fn left(&self, why: &str) -> Told {
+        let status = self.object.status.as_ref();
+        let location = status.and_then(|status| status.location.as_deref());
+        let place = location.or(self.folder.as_deref());
+        let message = files_left(place.unwrap_or("the job's folder"), why, &self.advice());
+        let (checkpoint, uid) = identity(self.object);
+        Told {
+            checkpoint,
+            uid,
+            note: EventNote {
+                is_warning: true,
+                reason: EventReason::FilesLeft,
+                message,
+            },
+        }
+    }
 
-fn drop_pod(observed: &CheckpointsObserved, object: &Checkpoint, plan: &mut CheckpointsPlan) {
-    let (_, uid) = identity(object);
-    let pods = observed
-        .release_pods
-        .iter()
-        .filter(|pod| pod.checkpoint_uid == uid);
-    plan.delete.extend(pods.map(pod_name));
-}
-
-/// Lets the object go though its files stay, and says where they are.
-fn leave(object: &Checkpoint, why: &str, plan: &mut CheckpointsPlan) {
-    let (name, uid) = identity(object);
-    let location = object
-        .status
-        .as_ref()
-        .and_then(|status| status.location.as_deref());
-    let location = location.unwrap_or("the job's folder");
-    let message = format!(
-        "files were left at {location}: {why}; remove them with `tidegate checkpoints release`"
-    );
-    let message = bounded(&message, MESSAGE_BYTES_MAX);
-    plan.answers.push(Change::free(object));
-    plan.told.push(Told {
-        checkpoint: name,
-        uid,
-        note: EventNote {
-            is_warning: true,
-            reason: EventReason::FilesLeft,
-            message,
-        },
-    });
-}
-
-/// What stood in the way until the deadline.
-fn obstacle(observed: &CheckpointsObserved, object: &Checkpoint) -> String {
-    let (_, uid) = identity(object);
-    let limit = DEADLINE_MS / 1000;
-    let refused = observed
-        .refused
-        .iter()
-        .find(|refused| refused.checkpoint == uid);
-    let told = object
-        .status
-        .as_ref()
-        .and_then(|status| status.message.clone());
-    let what = refused.map(|refused| refused.message.clone()).or(told);
-    format!(
-        "within {limit} s: {}",
-        what.unwrap_or_else(|| "no reason is known".to_owned())
-    )
-}
-
-fn report(object: &Checkpoint, message: String, plan: &mut CheckpointsPlan) {
-    let Some(status) = &object.status else {
-        return;
-    };
-    let wanted = CheckpointStatus {
-        state: CheckpointState::Releasing,
-        message: Some(bounded(&message, MESSAGE_BYTES_MAX)),
-        ..status.clone()
-    };
-    if *status != wanted {
-        plan.answers.push(Change::record(object, true, wanted));
+    /// What a person can do. A command beside a job that runs would throw it back.
+    fn advice(&self) -> String {
+        let observed = self.observed;
+        let job_name = &observed.job_name;
+        let phase = self.telling().map(|telling| telling.view.phase);
+        let is_over = matches!(phase, Some(Phase::Finished | Phase::Stopped));
+        if phase.is_some() && !is_over && !observed.is_namespace_terminating {
+            let status = self.object.status.as_ref();
+            let what_then = match status.and_then(|status| status.kind) {
+                Some(CheckpointKind::Savepoint) => {
+                    "delete that one when the job can release the savepoint"
+                }
+                Some(CheckpointKind::Checkpoint) | None => {
+                    "both go when newer checkpoints have pushed it out of retention"
+                }
+            };
+            return format!("{job_name} keeps it, and an object for it comes back: {what_then}");
+        }
+        let Some(folder) = &self.folder else {
+            let namespace = &observed.namespace;
+            return format!("look for {namespace}/{job_name} in the storage that the job had");
+        };
+        let storage = self.access.as_ref().map(|access| &access.storage);
+        let id = self.id.to_string();
+        let command = command_line(&["checkpoints", "release", folder, &id], storage);
+        let may_run = self.is_elsewhere || observed.has_pods && !is_over;
+        let when = if may_run {
+            " while no job runs there"
+        } else {
+            ""
+        };
+        format!("remove them with `{command}`{when}")
     }
 }
 
@@ -228,25 +333,7 @@ fn id_of(observed: &CheckpointsObserved, object: &Checkpoint) -> Option<i64> {
     known.or_else(|| taken().and_then(|view| i64::try_from(view.id).ok()))
 }
 
-fn access_of(
-    observed: &CheckpointsObserved,
-    settings: &Settings,
-    object: &Checkpoint,
-) -> Option<Access> {
-    let recorded = object
-        .status
-        .as_ref()
-        .and_then(|status| status.access.clone());
-    let job: Option<&StreamJob> = observed.job.as_deref();
-    recorded.or_else(|| access(job?, settings))
-}
-
-fn deleted_ms(object: &Checkpoint) -> Option<i64> {
-    let time = object.metadata.deletion_timestamp.as_ref()?;
-    Some(time.0.as_millisecond())
-}
-
-fn pod_name(pod: &super::ReleasePod) -> ChildName {
+fn pod_name(pod: &ReleasePod) -> ChildName {
     ChildName::Pod {
         name: pod.name.clone(),
         uid: pod.uid.clone(),

@@ -20,10 +20,10 @@ pub(super) fn plan(
 ) {
     let (name, uid) = identity(object);
     let state = object.status.as_ref().map(|status| status.state);
-    if let (Some(job), Some(telling)) = (&observed.job, &observed.telling)
+    if let (Some(_), Some(telling)) = (&observed.job, &observed.telling)
         && let Some(view) = telling.named(&name)
     {
-        let status = completed(view, &observed.namespace, job, settings);
+        let status = completed(view, observed, settings);
         let message = format!("savepoint {} of {} is complete", view.id, observed.job_name);
         plan.answers.push(Change::record(object, true, status));
         plan.told

@@ -12,6 +12,8 @@ use crate::job_api::{CheckpointView, JobCommand, JobView, Phase};
 use crate::observed::CleanupState;
 use crate::plan::{ChildName, EventReason};
 
+mod elsewhere;
+mod refusals;
 mod world;
 
 const NOW_MS: i64 = 1_790_000_000_000;
@@ -59,6 +61,7 @@ fn telling(checkpoints: Vec<CheckpointView>) -> TellingJob {
             .unwrap();
     TellingJob {
         pod: "orders-pod".to_owned(),
+        storage: None,
         view,
         checkpoints,
     }
@@ -70,6 +73,7 @@ fn observed() -> CheckpointsObserved {
         namespace: "shop".to_owned(),
         job_name: "orders".to_owned(),
         job: Some(job()),
+        storage: None,
         objects: Vec::new(),
         telling: Some(telling(vec![view(6, None), view(7, None)])),
         has_pods: true,
@@ -244,6 +248,7 @@ fn a_savepoint_that_the_job_refuses_fails_once_with_its_reason() {
     observed.refused = vec![RefusedAsk {
         checkpoint: "uid-now".to_owned(),
         message: "the bucket is full".to_owned(),
+        is_gone: false,
     }];
     let failed = plan(&observed, &settings());
     let [Change::Record { status, .. }] = &failed.answers[..] else {
@@ -271,6 +276,7 @@ fn what_was_refused_to_an_object_is_nothing_to_a_later_one_of_its_name() {
     observed.refused = vec![RefusedAsk {
         checkpoint: "uid-of-an-older-one".to_owned(),
         message: "checkpoint 4 is not retained".to_owned(),
+        is_gone: true,
     }];
     assert_eq!(
         names(&plan(&observed, &settings()).answers),

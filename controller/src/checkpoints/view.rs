@@ -1,10 +1,9 @@
 //! From a checkpoint as the job tells it to the object's status.
 
-use tidegate_api::StreamJob;
-use tidegate_api::checkpoint::{Access, CheckpointState, CheckpointStatus};
+use tidegate_api::checkpoint::{CheckpointState, CheckpointStatus};
 use tidegate_api::job_config::job_folder;
 
-use crate::build::cleanup_template;
+use super::CheckpointsObserved;
 use crate::job_api::CheckpointView;
 use crate::settings::Settings;
 use crate::text::bounded;
@@ -13,27 +12,15 @@ use crate::time::to_seconds_text;
 /// What the schema allows, and a character has a byte at least.
 pub(super) const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// With what the job's files are reached, once the job itself is gone: from the spec as it stands,
-/// which need not be valid.
-pub fn access(job: &StreamJob, settings: &Settings) -> Option<Access> {
-    let own = job.spec.checkpoint.storage.as_ref();
-    let storage = own.or(settings.default_storage.as_ref())?.clone();
-    Some(Access {
-        storage,
-        pod_template: cleanup_template(&job.spec),
-    })
-}
-
-/// The status of a completed checkpoint.
+/// The status of a completed checkpoint of the observed job.
 pub(super) fn completed(
     view: &CheckpointView,
-    namespace: &str,
-    job: &StreamJob,
+    observed: &CheckpointsObserved,
     settings: &Settings,
 ) -> CheckpointStatus {
-    let access = access(job, settings);
-    let job_name = job.metadata.name.as_deref().unwrap_or_default();
+    let access = observed.access(settings);
     let location = access.as_ref().map(|access| {
+        let (namespace, job_name) = (&observed.namespace, &observed.job_name);
         let folder = job_folder(&access.storage.url, namespace, job_name);
         format!("{folder}#{}", view.id)
     });

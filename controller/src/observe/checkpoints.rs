@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 
 use super::{facts, observe};
-use crate::checkpoints::{CheckpointsObserved, ReleasePod, TellingJob};
+use crate::checkpoints::{CheckpointsObserved, ReleasePod, TellingJob, written_storage};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
@@ -21,6 +21,7 @@ pub async fn observe_checkpoints(shared: &Shared, key: &JobKey) -> CheckpointsOb
         now_ms,
         namespace: key.namespace.clone(),
         job_name: key.name.clone(),
+        storage: observed.as_ref().and_then(written_storage),
         objects: shared.cluster.checkpoints.of(key),
         telling: observed.as_ref().and_then(TellingJob::of),
         has_pods: observed

@@ -1,5 +1,7 @@
 //! A job that is deleted: what becomes of its pods and files, and when it may go.
 
+use std::collections::BTreeMap;
+
 use tidegate_api::checkpoint::Access;
 use tidegate_api::job_config::job_folder;
 use tidegate_api::labels::{FINALIZER_JOB, LABEL_JOB};
@@ -8,10 +10,10 @@ use tidegate_api::pod::revision_name;
 use tidegate_api::spec::DeletionPolicy;
 
 use crate::build::{CleanupPod, cleanup_pod, owner_of_job};
-use crate::checkpoints::{self, TellingJob};
+use crate::checkpoints::{self, TellingJob, command_line};
 use crate::job_api::{JobCommand, Phase, StopMode};
 use crate::observed::{ApiFacts, CleanupFacts, CleanupState, Observed, PodFacts};
-use crate::plan::{Ask, Child, ChildName, Decision, EventNote, EventReason};
+use crate::plan::{Ask, Child, Decision, EventNote, EventReason};
 use crate::settings::Settings;
 
 /// The job's files may take so long to be removed, from its deletion on.
@@ -33,7 +35,6 @@ pub(super) struct Farewell {
     pub(super) finalizer: bool,
     pub(super) apply: Vec<Child>,
     pub(super) ask: Vec<Ask>,
-    pub(super) delete: Vec<ChildName>,
     pub(super) events: Vec<EventNote>,
     /// What the job waits for.
     pub(super) message: String,
@@ -46,7 +47,6 @@ impl Farewell {
             finalizer: true,
             apply: Vec::new(),
             ask: Vec::new(),
-            delete: Vec::new(),
             events: Vec::new(),
             message: message.into(),
         }
@@ -86,21 +86,19 @@ pub(super) fn farewell(observed: &Observed, settings: &Settings) -> Farewell {
         return keeping(observed);
     }
     let Some(access) = access(observed, settings) else {
-        let why = "neither the spec nor the installation names a storage";
-        return Farewell::over(Some(files_left("the job's folder", why)));
+        return unknown_storage(observed);
     };
     let folder = folder(observed, &access);
+    let place = (&*folder, &access);
     if observed.is_namespace_terminating {
-        return left(
-            &folder,
-            "the namespace is being deleted, so that no pod can be made",
-        );
+        let why = "the namespace is being deleted, so that no pod can be made";
+        return left(place, why);
     }
     if deleted_ms(observed) > DELETION_DEADLINE_MS {
-        return left(&folder, &overdue(observed));
+        return left(place, &overdue(observed));
     }
     if let Some(purge) = &observed.purge {
-        return purging(observed, purge, &folder);
+        return purging(observed, purge, place);
     }
     let is_early = deleted_ms(observed) <= PODS_DEADLINE_MS;
     if let Some(stopping) = stopping(observed).filter(|_| is_early) {
@@ -155,30 +153,29 @@ fn is_orphaning(observed: &Observed) -> bool {
     finalizers.into_iter().any(|name| name == ORPHANING)
 }
 
-/// Deployments go first, and their pods.
+/// The pods go first. Their Deployments stay until the job goes: nothing else tells where they kept
+/// their files.
 fn stopping(observed: &Observed) -> Option<Farewell> {
-    let job = observed.job.metadata.name.as_deref().unwrap_or_default();
+    let (_, job) = identity(observed);
     let standing = observed
         .revisions
         .iter()
-        .filter(|revision| !revision.is_deleting);
-    let names = standing.map(|revision| revision_name(job, &revision.revision));
-    let delete: Vec<ChildName> = names.map(ChildName::Deployment).collect();
+        .filter(|revision| !revision.is_deleting && revision.replicas > 0);
+    let scale = standing.map(|revision| Child::Scale {
+        name: revision_name(job, &revision.revision),
+        replicas: 0,
+        annotations: BTreeMap::default(),
+    });
+    let apply: Vec<Child> = scale.collect();
     let has_pods = observed.pods.iter().any(|pod| !pod.is_over);
-    (has_pods || !delete.is_empty()).then(|| Farewell {
-        delete,
+    (has_pods || !apply.is_empty()).then(|| Farewell {
+        apply,
         ..Farewell::waiting(Decision::StopForDeletion, "the job's pods end")
     })
 }
 
 fn purge(observed: &Observed, settings: &Settings, access: &Access, folder: &str) -> Farewell {
-    let job = observed.job.metadata.name.as_deref().unwrap_or_default();
-    let namespace = observed
-        .job
-        .metadata
-        .namespace
-        .as_deref()
-        .unwrap_or(DEFAULT_NAMESPACE);
+    let (namespace, job) = identity(observed);
     let args = ["checkpoints", "purge", folder].map(str::to_owned).to_vec();
     let pod = cleanup_pod(&CleanupPod {
         namespace,
@@ -200,14 +197,14 @@ pub fn purge_pod_name(job: &str) -> String {
     format!("{job}-purge")
 }
 
-fn purging(observed: &Observed, purge: &CleanupFacts, folder: &str) -> Farewell {
+fn purging(observed: &Observed, purge: &CleanupFacts, place: (&str, &Access)) -> Farewell {
     let age_ms = observed.now_ms.saturating_sub(purge.created_ms);
     match &purge.state {
         CleanupState::Working => Farewell::waiting(
             Decision::Purge,
             format!("pod {} removes the job's files", purge.name),
         ),
-        CleanupState::Stuck { message } if age_ms > STUCK_MAX_MS => left(folder, message),
+        CleanupState::Stuck { message } if age_ms > STUCK_MAX_MS => left(place, message),
         CleanupState::Stuck { message } => {
             let message = format!("pod {} cannot start: {message}", purge.name);
             Farewell::waiting(Decision::Purge, message)
@@ -215,25 +212,30 @@ fn purging(observed: &Observed, purge: &CleanupFacts, folder: &str) -> Farewell 
         CleanupState::Succeeded => Farewell::over(Some(EventNote {
             is_warning: false,
             reason: EventReason::FilesRemoved,
-            message: format!("the files in {folder} were removed"),
+            message: format!("the files in {} were removed", place.0),
         })),
-        CleanupState::Failed { message } => left(folder, message),
+        CleanupState::Failed { message } => left(place, message),
     }
 }
 
-fn left(folder: &str, why: &str) -> Farewell {
-    Farewell::over(Some(files_left(folder, why)))
+fn left((folder, access): (&str, &Access), why: &str) -> Farewell {
+    let command = command_line(&["checkpoints", "purge", folder], Some(&access.storage));
+    files_left(folder, why, &format!("remove them with `{command}`"))
 }
 
-fn files_left(folder: &str, why: &str) -> EventNote {
-    EventNote {
+fn unknown_storage(observed: &Observed) -> Farewell {
+    let (namespace, name) = identity(observed);
+    let why = "neither the spec nor the installation names a storage";
+    let advice = format!("look for {namespace}/{name} in the storage that the job had");
+    files_left("the job's folder", why, &advice)
+}
+
+fn files_left(place: &str, why: &str, advice: &str) -> Farewell {
+    Farewell::over(Some(EventNote {
         is_warning: true,
         reason: EventReason::FilesLeft,
-        message: format!(
-            "files were left in {folder}: {why}; remove them with `tidegate checkpoints purge \
-             {folder}`"
-        ),
-    }
+        message: checkpoints::files_left(place, why, advice),
+    }))
 }
 
 fn overdue(observed: &Observed) -> String {
@@ -257,29 +259,21 @@ fn deleted_ms(observed: &Observed) -> i64 {
     })
 }
 
-fn folder(observed: &Observed, access: &Access) -> String {
+/// The job's namespace and name.
+fn identity(observed: &Observed) -> (&str, &str) {
     let metadata = &observed.job.metadata;
     let namespace = metadata.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
-    job_folder(
-        &access.storage.url,
-        namespace,
-        metadata.name.as_deref().unwrap_or_default(),
-    )
+    (namespace, metadata.name.as_deref().unwrap_or_default())
 }
 
-/// With what the job's folder is reached: without a storage of its own, what the job was told when
-/// it was made counts, and not today's default.
+fn folder(observed: &Observed, access: &Access) -> String {
+    let (namespace, name) = identity(observed);
+    job_folder(&access.storage.url, namespace, name)
+}
+
+/// With what the job's folder is reached: what the job was told counts, and neither today's default
+/// nor a spec that may never have come to run.
 fn access(observed: &Observed, settings: &Settings) -> Option<Access> {
-    let job = &observed.job;
-    let mut access = checkpoints::access(job, settings)?;
-    if job.spec.checkpoint.storage.is_none() {
-        let mut newest_first = observed.revisions.iter().rev();
-        let config = newest_first.find_map(|revision| revision.config.as_ref());
-        if let Some(config) = config {
-            access.storage.url.clone_from(&config.storage.url);
-            access.storage.endpoint.clone_from(&config.storage.endpoint);
-            access.storage.region.clone_from(&config.storage.region);
-        }
-    }
-    Some(access)
+    let written = checkpoints::written_storage(observed);
+    checkpoints::access(&observed.job, written.as_ref(), settings)
 }

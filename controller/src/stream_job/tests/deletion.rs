@@ -10,10 +10,10 @@ use tidegate_api::labels::FINALIZER_JOB;
 use tidegate_api::spec::DeletionPolicy;
 use tidegate_api::status::{ConditionType, Reason};
 
-use super::{plan, reason, running, set_view, settings, words};
+use super::{carry_out, plan, reason, running, set_view, settings, words};
 use crate::job_api::{CheckpointView, JobCommand, Phase, StopMode};
 use crate::observed::{ApiFacts, CleanupFacts, CleanupState, Observed};
-use crate::plan::{Child, ChildName, Decision, EventReason};
+use crate::plan::{Child, Decision, EventReason};
 
 /// A job that was deleted so long ago.
 fn deleted(policy: DeletionPolicy, ago_ms: i64) -> Observed {
@@ -129,30 +129,70 @@ fn pods_go_before_files() {
     let mut observed = deleted(DeletionPolicy::Delete, 1000);
     let stopping = plan(&observed, &settings());
     assert_eq!(stopping.decision, Decision::StopForDeletion);
-    assert!(matches!(&stopping.delete[..], [ChildName::Deployment(_)]));
-    assert!(stopping.finalizer && stopping.apply.is_empty());
+    let [Child::Scale { replicas: 0, .. }] = &stopping.apply[..] else {
+        panic!("{:?}", words(&stopping));
+    };
+    assert!(stopping.finalizer && stopping.delete.is_empty());
     assert_eq!(reason(&stopping, ConditionType::Ready), Reason::Deleting);
 
-    observed.revisions.clear();
-    assert!(
-        plan(&observed, &settings()).apply.is_empty(),
-        "the pod still ends"
-    );
+    carry_out(&mut observed, &stopping);
+    let waiting = plan(&observed, &settings());
+    assert_eq!(waiting.decision, Decision::StopForDeletion);
+    assert!(waiting.apply.is_empty(), "the pod still ends");
 
     observed.pods.clear();
-    let purging = plan(&observed, &settings());
-    assert_eq!(purging.decision, Decision::Purge);
-    let [Child::CleanupPod(pod)] = &purging.apply[..] else {
-        panic!("{:?}", words(&purging));
+    assert_eq!(plan(&observed, &settings()).decision, Decision::Purge);
+    assert_eq!(purged(&observed)[2], "s3://bucket/jobs/shop/orders");
+}
+
+/// What the pod is told that removes the files.
+fn purged(observed: &Observed) -> Vec<String> {
+    let plan = plan(observed, &settings());
+    let [Child::CleanupPod(pod)] = &plan.apply[..] else {
+        panic!("{:?}", words(&plan));
     };
-    let args = pod.spec.as_ref().unwrap().containers[0]
-        .args
-        .as_ref()
-        .unwrap();
-    assert_eq!(
-        args[..3],
-        ["checkpoints", "purge", "s3://bucket/jobs/shop/orders"]
-    );
+    let containers = &pod.spec.as_ref().unwrap().containers;
+    containers[0].args.clone().unwrap()
+}
+
+#[test]
+fn the_files_of_the_revision_that_ran_go_whatever_the_spec_asks_for_since() {
+    let mut observed = deleted(DeletionPolicy::Delete, 1000);
+    let asked_for = json!({"url": "s3://elsewhere", "secretRef": {"name": "elsewhere"}});
+    let job = Arc::make_mut(&mut observed.job);
+    job.spec.checkpoint.storage = Some(serde_json::from_value(asked_for).unwrap());
+    let stopping = plan(&observed, &settings());
+    carry_out(&mut observed, &stopping);
+    observed.pods.clear();
+    let expected = [
+        "checkpoints",
+        "purge",
+        "s3://bucket/jobs/shop/orders",
+        "--endpoint",
+        "https://minio.example:9000",
+        "--region",
+        "us-east-1",
+    ];
+    assert_eq!(purged(&observed), expected);
+    let Child::CleanupPod(pod) = &plan(&observed, &settings()).apply[0] else {
+        panic!("it is no pod");
+    };
+    let volumes = pod.spec.as_ref().unwrap().volumes.iter().flatten();
+    let mut secrets = volumes.filter_map(|volume| volume.secret.as_ref()?.secret_name.clone());
+    assert_eq!(secrets.next().as_deref(), Some("storage"));
+}
+
+#[test]
+fn files_that_stay_are_told_with_the_whole_command_that_removes_them() {
+    let mut observed = without_pods(2000);
+    purge(&mut observed, failed(), 1000);
+    let plan = plan(&observed, &settings());
+    let mut events = plan.events.iter();
+    let told = events.find(|event| event.reason == EventReason::FilesLeft);
+    let expected = "files were left at s3://bucket/jobs/shop/orders: denied; remove them with \
+                    `tidegate checkpoints purge s3://bucket/jobs/shop/orders --endpoint \
+                    https://minio.example:9000 --region us-east-1`";
+    assert_eq!(told.unwrap().message, expected);
 }
 
 #[test]
