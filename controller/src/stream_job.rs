@@ -125,7 +125,7 @@ fn deleted(observed: &Observed, settings: &Settings) -> Plan {
         finalizer: farewell.finalizer,
         apply: farewell.apply,
         ask: farewell.ask,
-        delete: farewell.delete,
+        delete: Vec::new(),
         status: StreamJobStatus::default(),
         status_is_mirror_only: false,
         events: farewell.events,

@@ -127,6 +127,7 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
         return;
     };
     let is_target = upgrade.to_revision == current.revision;
+    let old = upgrade.from_revision.clone();
     match upgrade.phase {
         UpgradePhase::Complete => {}
         UpgradePhase::Proving if is_target => {
@@ -144,8 +145,18 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
             upgrade.used_mode.get_or_insert(upgrade.requested_mode);
             upgrade.handed_over_time = Some(now.clone());
             upgrade.phase_time = Some(now);
+            upgrade::note_rollback_checkpoint(draft, &old, current);
         }
         UpgradePhase::RolledBack if is_target => upgrade.phase = UpgradePhase::Complete,
+        // The one that was to take over from it is not wanted any more, and it has not proven
+        // itself yet.
+        UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Refused
+            if old != current.revision =>
+        {
+            upgrade.phase = UpgradePhase::Proving;
+            upgrade.to_revision.clone_from(&current.revision);
+            upgrade.phase_time = Some(now);
+        }
         UpgradePhase::Preparing
         | UpgradePhase::HandingOver
         | UpgradePhase::Proving

@@ -4,13 +4,16 @@
 use tidegate_api::job_config::{JobConfig, StartPoint};
 use tidegate_api::status::{ConditionType, Reason};
 
-use super::draft::{Draft, Verdict};
+use super::draft::{Draft, Verdict, start_of};
 use super::standing::{Standing, is_live, proves_let_go};
 use super::standstill::awaits_mirror;
 use crate::build;
 use crate::job_api::{JobCommand, JobView, Phase, SettingsView};
 use crate::observed::{ApiFacts, PodFacts, RevisionFacts};
 use crate::plan::{ChildName, Decision};
+
+/// Two controllers whose jobs fence each other leave each one so much time.
+const REPLACE_PAUSE_MS: i64 = 30_000;
 
 /// Has the current revision run, and do what the spec asks for.
 pub(super) fn run(draft: &mut Draft<'_>, current: &RevisionFacts) {
@@ -31,14 +34,34 @@ pub(super) fn run(draft: &mut Draft<'_>, current: &RevisionFacts) {
         replace_fenced(draft, current);
         return;
     }
-    draft.ensure_current(current, 1);
+    if is_elsewhere(draft, current) {
+        // Its processes read where they belong only when they start.
+        let generation = draft.next_generation();
+        restart(draft, current, generation, start_of(current).from);
+    } else {
+        draft.ensure_current(current, 1);
+    }
     match standing {
+        Standing::Says(pod, view)
+            if view.phase == Phase::Blocked
+                && (view.start_generation).is_some_and(|it| it < current.start_generation) =>
+        {
+            replace(draft, pod);
+            draft.decision = Decision::AwaitStart;
+        }
         Standing::Says(pod, view) => converse(draft, pod, view),
         Standing::Gone | Standing::Coming(_) | Standing::Troubled(..) | Standing::Silent { .. } => {
             draft.decision = Decision::AwaitStart;
             draft.soon();
         }
     }
+}
+
+/// Whether the installation's default storage is another one than when the revision was made.
+fn is_elsewhere(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
+    let config = current.config.as_ref();
+    current.revision == draft.wanted.revision
+        && config.is_some_and(|config| config.storage != draft.wanted.storage)
 }
 
 /// Whether the job is over, as its process says, or as was reported before its pods went.
@@ -115,8 +138,11 @@ fn tune(draft: &mut Draft<'_>, pod: &PodFacts, view: &JobView) -> Decision {
 }
 
 /// A fenced process is replaced when no other process of the job can have fenced it and still run,
-/// and when nobody is known to have taken over.
+/// and when nobody is known to have taken over. Who fences it again may run where this controller
+/// sees nobody, and does the same.
 fn may_replace(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
+    let started_ms = i64::try_from(current.start_generation).unwrap_or(i64::MAX);
+    let age_ms = draft.observed.now_ms.saturating_sub(started_ms);
     let is_reported = draft.revision.as_ref() == Some(&current.revision);
     let runs = |pod: &PodFacts| match &pod.api {
         ApiFacts::NotRunning => false,
@@ -124,6 +150,7 @@ fn may_replace(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
         ApiFacts::Answers { job, .. } => proves_let_go(job) || job.phase == Phase::Starting,
     };
     is_reported
+        && age_ms >= REPLACE_PAUSE_MS
         && !draft
             .observed
             .pods
@@ -135,7 +162,7 @@ fn may_replace(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
 /// old ones cannot fence it too.
 fn replace_fenced(draft: &mut Draft<'_>, current: &RevisionFacts) {
     let generation = draft.next_generation();
-    restart_from_latest(draft, current, generation);
+    restart(draft, current, generation, StartPoint::Latest);
     let observed = draft.observed;
     let fenced = |pod: &&PodFacts| {
         let phase = pod.view().map(|view| view.phase);
@@ -147,12 +174,17 @@ fn replace_fenced(draft: &mut Draft<'_>, current: &RevisionFacts) {
     draft.decision = Decision::ReplaceFenced;
 }
 
-/// Has a revision start anew from the newest checkpoint, under a later start generation.
-pub(super) fn restart_from_latest(draft: &mut Draft<'_>, facts: &RevisionFacts, generation: u64) {
+/// Has a revision start anew, under a later start generation.
+pub(super) fn restart(
+    draft: &mut Draft<'_>,
+    facts: &RevisionFacts,
+    generation: u64,
+    from: StartPoint,
+) {
     if facts.revision == draft.wanted.revision {
         let start = build::Start {
             generation,
-            from: StartPoint::Latest,
+            from,
             hold: false,
         };
         draft.ensure(Some(facts), start, 1);
@@ -164,7 +196,7 @@ pub(super) fn restart_from_latest(draft: &mut Draft<'_>, facts: &RevisionFacts, 
     };
     let config = JobConfig {
         start_generation: Some(generation),
-        start_from: StartPoint::Latest,
+        start_from: from,
         hold: false,
         ..build::with_live_fields(config, &draft.wanted.job)
     };

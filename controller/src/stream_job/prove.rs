@@ -1,10 +1,11 @@
 //! A new revision proves itself by completing checkpoints, or the last stable one comes back.
 
+use tidegate_api::job_config::StartPoint;
 use tidegate_api::spec::RollbackPolicy;
 use tidegate_api::status::{Reason, UpgradePhase};
 
 use super::draft::{Draft, Verdict, start_of};
-use super::live::restart_from_latest;
+use super::live::restart;
 use super::standing::{Standing, category_reason, phase_since_ms, reason_text};
 use crate::build::Start;
 use crate::job_api::{JobView, Phase};
@@ -120,7 +121,7 @@ fn fatal(standing: Standing<'_>) -> Option<String> {
     }
 }
 
-/// The last stable revision comes back, from the newest checkpoint, and the new one goes.
+/// The last stable revision comes back, and the new one goes.
 pub(super) fn roll_back(
     draft: &mut Draft<'_>,
     current: &RevisionFacts,
@@ -131,11 +132,27 @@ pub(super) fn roll_back(
         hold: false,
         ..start_of(current)
     };
-    let generation = draft.next_generation();
     draft.ensure(Some(current), start, 0);
-    restart_from_latest(draft, spare, generation);
+    come_back(draft, spare);
     rolled_back(draft, spare, why);
     draft.decision = Decision::RollBack;
+}
+
+/// The last stable revision starts: from the newest checkpoint, whoever took it, or from its own
+/// last one if what came after began with something else.
+pub(super) fn come_back(draft: &mut Draft<'_>, spare: &RevisionFacts) {
+    let upgrade = draft.upgrade.as_ref();
+    let own = upgrade.and_then(|upgrade| upgrade.rollback_checkpoint);
+    let own = own.and_then(|id| u64::try_from(id).ok());
+    let from = match (own, &spare.config) {
+        (Some(id), Some(config)) => StartPoint::Checkpoint {
+            folder: config.job_folder(),
+            checkpoint_id: Some(id),
+        },
+        _ => StartPoint::Latest,
+    };
+    let generation = draft.next_generation();
+    restart(draft, spare, generation, from);
 }
 
 /// Reports that a revision has come back.

@@ -111,10 +111,11 @@ fn is_let_go(observed: &Observed, revision: &RevisionFacts) -> bool {
 fn spare_name(observed: &Observed) -> Option<&str> {
     let upgrade = observed.job.status.as_ref()?.upgrade.as_ref()?;
     match upgrade.phase {
-        UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Proving => {
-            Some(&upgrade.from_revision)
-        }
-        UpgradePhase::Complete | UpgradePhase::Refused | UpgradePhase::RolledBack => None,
+        UpgradePhase::Preparing
+        | UpgradePhase::HandingOver
+        | UpgradePhase::Proving
+        | UpgradePhase::Refused => Some(&upgrade.from_revision),
+        UpgradePhase::Complete | UpgradePhase::RolledBack => None,
     }
 }
 

@@ -4,7 +4,7 @@ use tidegate_api::status::{ConditionStatus, ConditionType, Reason};
 
 use super::draft::{Draft, Verdict};
 use super::live::was_finished;
-use super::standing::{Standing, has_pods, phase_since_ms};
+use super::standing::{Standing, has_pods};
 use crate::checkpoints::is_mirrored;
 use crate::job_api::{JobCommand, JobView, Phase, StopMode};
 use crate::observed::{ApiFacts, RevisionFacts};
@@ -86,11 +86,14 @@ fn is_waited_for(draft: &Draft<'_>, standing: Standing<'_>) -> bool {
         Standing::Coming(_) => not_ready_ms(draft) < PATIENCE_MS,
         Standing::Silent { since_ms, .. } => now_ms.saturating_sub(since_ms) < PATIENCE_MS,
         Standing::Says(_, view) => match view.phase {
-            Phase::Starting | Phase::Restoring | Phase::Stopping | Phase::Unknown => true,
+            Phase::Stopping => true,
             Phase::Running => can_take_savepoint(view),
-            Phase::Blocked | Phase::BackingOff => {
-                now_ms.saturating_sub(phase_since_ms(view)) < PATIENCE_MS
-            }
+            // However its phases follow each other.
+            Phase::Starting
+            | Phase::Restoring
+            | Phase::Blocked
+            | Phase::BackingOff
+            | Phase::Unknown => not_ready_ms(draft) < PATIENCE_MS,
             Phase::Holding | Phase::Finished | Phase::Stopped | Phase::Fenced | Phase::Failed => {
                 false
             }

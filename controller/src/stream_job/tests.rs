@@ -2,6 +2,8 @@
 
 mod conditions;
 mod deletion;
+mod rollbacks;
+mod storage;
 mod upgrades;
 mod versions;
 
@@ -271,6 +273,31 @@ fn suspend_takes_a_savepoint_before_the_pod_goes() {
     assert_eq!(observed.revisions[0].replicas, 1);
 }
 
+/// One phase follows the other, and none of them lasts.
+#[test]
+fn a_job_that_never_runs_is_waited_for_only_so_long_when_it_is_to_stand_still() {
+    let mut observed = running("good:1");
+    set_view(&mut observed, 0, |view| view.phase = Phase::BackingOff);
+    let restarting = plan(&observed, &settings());
+    carry_out(&mut observed, &restarting);
+    edit(&mut observed, |spec| spec.suspend = true);
+    for phase in [Phase::Starting, Phase::Restoring, Phase::BackingOff] {
+        observed.now_ms += 9_000;
+        let now_ms = observed.now_ms;
+        set_view(&mut observed, 0, |view| {
+            view.phase = phase;
+            view.phase_since_ms = Some(now_ms);
+        });
+        let waiting = plan(&observed, &settings());
+        assert!(waiting.apply.is_empty(), "{phase:?}");
+        carry_out(&mut observed, &waiting);
+    }
+    observed.now_ms += 9_000;
+    let over = plan(&observed, &settings());
+    carry_out(&mut observed, &over);
+    assert_eq!(observed.revisions[0].replicas, 0);
+}
+
 #[test]
 fn a_finished_job_stays_so_until_its_spec_changes() {
     let mut observed = running("good:1");
@@ -316,12 +343,21 @@ fn a_fenced_process_is_replaced_once_nobody_else_runs() {
     );
 
     observed.pods.pop();
+    observed.now_ms += 31_000;
     let generation = observed.revisions[0].start_generation;
     let alone = plan(&observed, &settings());
     assert_eq!(alone.decision, Decision::ReplaceFenced);
     assert!(matches!(&alone.delete[..], [ChildName::Pod { .. }]));
     carry_out(&mut observed, &alone);
     assert!(observed.revisions[0].start_generation > generation);
+
+    // Somebody who is not seen here does the same: they leave each other some time.
+    observed.pods = vec![saying(&revision, view(Phase::Fenced))];
+    observed.now_ms += 1000;
+    assert!(plan(&observed, &settings()).delete.is_empty());
+    observed.now_ms += 30_000;
+    let again = plan(&observed, &settings());
+    assert_eq!(again.decision, Decision::ReplaceFenced);
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! One revision takes over from another: brought up beside it, let go when the old one has stopped.
 
+use tidegate_api::job_config::{JobConfig, StartPoint, StorageConfig};
 use tidegate_api::spec::UpgradeMode;
 use tidegate_api::status::{Reason, UpgradePhase, UpgradeStatus};
 
 use super::draft::{Draft, Verdict, start_of};
 use super::live::{replace, run, was_finished};
 use super::old_revision::{Old, is_worth_keeping, old};
-use super::prove::{MESSAGE_BYTES_MAX, rolled_back};
+use super::prove::{MESSAGE_BYTES_MAX, Proof, come_back, proof, rolled_back};
 use super::roles::Roles;
-use super::standing::{Standing, has_pods};
+use super::standing::{Standing, has_pods, of_pod};
 use super::standstill::suspend;
 use super::wanted::start_point;
 use crate::build::Start;
 use crate::job_api::{JobCommand, Phase};
-use crate::observed::RevisionFacts;
-use crate::plan::{Decision, LookAgain};
+use crate::observed::{PodFacts, RevisionFacts};
+use crate::plan::{Decision, EventNote, EventReason, LookAgain};
 use crate::text::bounded;
 use crate::time::{age_ms, to_text};
 
@@ -27,24 +28,24 @@ const LOST_CANDIDATE_MS: i64 = 30_000;
 pub(super) fn take(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     draft.revision = Some(current.revision.clone());
     let wanted = &*draft.wanted.revision;
-    if draft
+    // What was about a spec that nobody wants any more; what was stable stays so.
+    draft.upgrade = draft
         .upgrade
-        .as_ref()
-        .is_some_and(|upgrade| upgrade.to_revision != wanted)
-    {
-        // It was about a spec that nobody wants any more; what was stable stays so.
-        draft.upgrade = match draft.upgrade.take() {
-            Some(upgrade) if keeps_spare(&upgrade, current, roles) => Some(upgrade),
-            _ => None,
-        };
-    }
+        .take()
+        .filter(|upgrade| upgrade.to_revision == wanted || keeps_spare(upgrade, current, roles));
     if is_given_up(draft, current, roles) {
         stay(draft, current, roles);
     } else if draft.wanted.job.is_suspended {
         if let Some(candidate) = roles.candidate {
             draft.remove(candidate);
         }
-        draft.upgrade = None;
+        draft.upgrade = draft
+            .upgrade
+            .take()
+            .filter(|upgrade| keeps_spare(upgrade, current, roles));
+        if is_handing_over(draft) {
+            enter(draft, UpgradePhase::Preparing);
+        }
         suspend(draft, current);
         let message = "the new revision starts when the job goes on";
         draft.up_to_date = Verdict::no(Reason::Suspended, message);
@@ -56,9 +57,7 @@ pub(super) fn take(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles
 /// Whether the revision that runs has not proven itself, so that the one before it is still the one
 /// to come back to.
 fn keeps_spare(upgrade: &UpgradeStatus, current: &RevisionFacts, roles: &Roles<'_>) -> bool {
-    upgrade.phase == UpgradePhase::Proving
-        && upgrade.to_revision == current.revision
-        && roles.spare.is_some()
+    upgrade.from_revision != current.revision && roles.spare.is_some()
 }
 
 /// Whether this spec was tried and failed. A rollback that was begun but not reported is seen by
@@ -93,9 +92,20 @@ fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     if let Some(candidate) = roles.candidate {
         draft.scale(candidate, 0);
     }
-    match draft.wanted.job.is_suspended {
-        true => suspend(draft, current),
-        false => run(draft, current),
+    let mut owner = current;
+    if current.replicas == 0
+        && let Some(upgrade) = &mut draft.upgrade
+        && upgrade.from_revision != current.revision
+    {
+        // It comes back from a standstill, and its time to prove itself begins anew.
+        upgrade.phase_time = Some(to_text(draft.observed.now_ms));
+    }
+    if draft.wanted.job.is_suspended {
+        suspend(draft, current);
+    } else if comes_back(draft, current, roles) {
+        owner = roles.spare.unwrap_or(current);
+    } else {
+        run(draft, current);
     }
     let Some(upgrade) = &draft.upgrade else {
         return;
@@ -117,7 +127,7 @@ fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
             format!(
                 "revision {to} could not take over, and {} runs on: {why}; change the spec to try \
                  again",
-                current.revision
+                owner.revision
             ),
         ),
     };
@@ -126,6 +136,16 @@ fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
 /// Brings the new revision up, and hands over when it is ready.
 fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     let wanted = &*draft.wanted.revision;
+    if !is_handing_over(draft) && comes_back(draft, current, roles) {
+        // Its start generation is now before that of the one that runs.
+        if let Some(candidate) = roles.candidate {
+            draft.remove(candidate);
+        }
+        draft.upgrade = None;
+        let message = format!("revision {wanted} waits until the stable one runs again");
+        draft.up_to_date = Verdict::no(Reason::UpgradeInProgress, message);
+        return;
+    }
     let is_going = draft
         .observed
         .revisions
@@ -167,22 +187,28 @@ fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
         _ => {
             keep_current(draft, current);
             draft.decision = Decision::PrepareUpgrade;
-            let refused = roles
-                .candidate
-                .and_then(|candidate| candidate.refused.clone());
-            let trouble = standing.trouble();
-            let trouble = trouble.or(refused.map(|message| (Reason::PodRefused, message)));
-            if let Some((_, message)) = trouble {
-                let message = format!(
-                    "revision {wanted} cannot take over, and {} runs on: {message}",
-                    current.revision
-                );
-                draft.up_to_date = Verdict::no(Reason::UpgradeRefused, message);
-            }
-            if let Some(upgrade) = &mut draft.upgrade {
-                upgrade.message = bounded(&draft.up_to_date.message, MESSAGE_BYTES_MAX);
-            }
+            tell_trouble(draft, current, roles);
         }
+    }
+}
+
+/// What keeps the new revision from being ready is told while the old one runs on.
+fn tell_trouble(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
+    let wanted = &*draft.wanted.revision;
+    let refused = roles
+        .candidate
+        .and_then(|candidate| candidate.refused.clone());
+    let trouble = draft.standing(wanted).trouble();
+    let trouble = trouble.or(refused.map(|message| (Reason::PodRefused, message)));
+    if let Some((_, message)) = trouble {
+        let message = format!(
+            "revision {wanted} cannot take over, and {} runs on: {message}",
+            current.revision
+        );
+        draft.up_to_date = Verdict::no(Reason::UpgradeRefused, message);
+    }
+    if let Some(upgrade) = &mut draft.upgrade {
+        upgrade.message = bounded(&draft.up_to_date.message, MESSAGE_BYTES_MAX);
     }
 }
 
@@ -224,13 +250,16 @@ fn begin(draft: &mut Draft<'_>, current: &RevisionFacts, start: &Start) {
     }
     let started_ms = i64::try_from(start.generation).unwrap_or(i64::MAX);
     // One that has not proven itself is nothing to come back to.
-    let stable = draft.upgrade.take().map(|upgrade| upgrade.from_revision);
+    let before = draft.upgrade.take();
+    let rollback_checkpoint = before.as_ref().and_then(|it| it.rollback_checkpoint);
+    let stable = before.map(|upgrade| upgrade.from_revision);
     draft.upgrade = Some(UpgradeStatus {
         phase: UpgradePhase::Preparing,
         requested_mode: draft.wanted.job.upgrade.mode,
         used_mode: None,
         message: String::new(),
         from_checkpoint: None,
+        rollback_checkpoint,
         from_revision: stable.unwrap_or_else(|| current.revision.clone()),
         to_revision: wanted.to_owned(),
         started_time: to_text(started_ms),
@@ -267,6 +296,47 @@ fn keep_current(draft: &mut Draft<'_>, current: &RevisionFacts) {
     }
 }
 
+/// A revision that has not proven itself still has to while another is prepared or was refused.
+/// True if it has failed, and the stable one comes back.
+fn comes_back(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) -> bool {
+    let Some(spare) = roles.spare.filter(|_| current.replicas > 0) else {
+        return false;
+    };
+    match proof(draft, current) {
+        Proof::Given => {
+            if let Some(upgrade) = &mut draft.upgrade {
+                upgrade.from_revision.clone_from(&current.revision);
+                upgrade.rollback_checkpoint = None;
+            }
+            draft.remove(spare);
+            false
+        }
+        Proof::Awaited => {
+            draft.scale(spare, 0);
+            false
+        }
+        Proof::Refuted(why) => {
+            draft.remove(current);
+            come_back(draft, spare);
+            let (failed, stable) = (&current.revision, &spare.revision);
+            let message = format!("revision {failed} failed, and {stable} runs again: {why}");
+            draft.events.push(EventNote {
+                is_warning: true,
+                reason: EventReason::Upgrade,
+                message: bounded(&message, MESSAGE_BYTES_MAX),
+            });
+            draft.ready = Some(Verdict::no(Reason::Starting, message));
+            draft.revision = Some(spare.revision.clone());
+            if let Some(upgrade) = &mut draft.upgrade {
+                upgrade.rollback_checkpoint = None;
+            }
+            draft.decision = Decision::RollBack;
+            draft.soon();
+            true
+        }
+    }
+}
+
 /// The new revision is ready: the old one stops, and once it has, the new one is let go.
 fn hand_over(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, pod: &str) {
     let waited_ms = match is_handing_over(draft) {
@@ -293,8 +363,45 @@ fn hand_over(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, 
             );
             draft.ready = Some(Verdict::no(Reason::UpgradeInProgress, message));
         }
+        _ if is_unfenced(draft, current) => {
+            draft.scale(current, 0);
+            let message = format!(
+                "another storage is asked for, whose log cannot fence revision {}: the new one \
+                 waits until its pods have ended",
+                current.revision
+            );
+            draft.ready = Some(Verdict::no(Reason::UpgradeInProgress, message));
+        }
         old => let_go(draft, (current, roles), &old, pod),
     }
+}
+
+/// Whether the old revision may still work, and another log than the new one's would have to tell
+/// it that it must not.
+fn is_unfenced(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
+    let place = |storage: &StorageConfig| (storage.url.clone(), storage.endpoint.clone());
+    let config = current.config.as_ref();
+    let is_moved =
+        config.is_some_and(|config| place(&config.storage) != place(&draft.wanted.storage));
+    let may_work = |pod: &PodFacts| match of_pod(pod) {
+        Standing::Says(_, view) => matches!(
+            view.phase,
+            Phase::Starting
+                | Phase::Restoring
+                | Phase::Running
+                | Phase::BackingOff
+                | Phase::Stopping
+                | Phase::Unknown
+        ),
+        Standing::Silent { .. } => true,
+        Standing::Coming(_) | Standing::Troubled(..) | Standing::Gone => false,
+    };
+    is_moved
+        && draft
+            .observed
+            .pods
+            .iter()
+            .any(|pod| pod.revision != draft.wanted.revision && !pod.is_over && may_work(pod))
 }
 
 fn phase_time<'d>(draft: &'d Draft<'_>) -> Option<&'d str> {
@@ -325,6 +432,9 @@ fn let_go(
     }
     draft.ask(pod, JobCommand::Start);
     enter(draft, UpgradePhase::Proving);
+    if let Some(candidate) = roles.candidate {
+        note_rollback_checkpoint(draft, &current.revision, candidate);
+    }
     let now = to_text(draft.observed.now_ms);
     let requested = draft.wanted.job.upgrade.mode;
     let is_from_spec = current.start_from != draft.observed.job.spec.start_from;
@@ -345,6 +455,28 @@ fn let_go(
     let message = "the new revision runs and must prove itself to be kept";
     draft.up_to_date = Verdict::no(Reason::UpgradeProving, message);
     draft.ready = Some(Verdict::no(Reason::Starting, "the new revision is let go"));
+}
+
+/// Takes note of what a rollback goes on from, if the new revision starts from something else than
+/// what the old one has left: the log goes on from there then.
+pub(super) fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
+    let goes_on = |config: &JobConfig| config.start_from == StartPoint::Latest;
+    if new.config.as_deref().is_none_or(goes_on) {
+        return;
+    }
+    let view = draft.standing(old).view();
+    let told = view.and_then(|view| view.last_checkpoint.as_ref());
+    let told = told.and_then(|checkpoint| i64::try_from(checkpoint.id).ok());
+    let reported = draft
+        .reported()
+        .filter(|status| status.revision.as_deref() == Some(old))
+        .and_then(|status| status.latest_checkpoint.as_ref())
+        .map(|checkpoint| checkpoint.id);
+    if let Some(upgrade) = &mut draft.upgrade
+        && upgrade.rollback_checkpoint.is_none()
+    {
+        upgrade.rollback_checkpoint = told.max(reported);
+    }
 }
 
 /// The old revision may have stopped, and the new one is not there any more. It is waited for, but

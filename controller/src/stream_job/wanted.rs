@@ -10,6 +10,7 @@ use tidegate_api::validate::{Logic, validate_for_cluster};
 use tidegate_api::{Metadata, ValidJob, change};
 
 use crate::build;
+use crate::job_api::{JobView, Phase};
 use crate::observed::{Observed, RevisionFacts};
 use crate::settings::Settings;
 
@@ -79,14 +80,24 @@ fn metadata(observed: &Observed) -> Metadata {
 }
 
 /// The storage that a job without one of its own was given when it was made: another default of
-/// the installation must not take it away from its state.
+/// the installation must not take it away from its state. One that never came to have state, and
+/// cannot start there, takes the new one.
 fn kept_storage(observed: &Observed) -> Option<StorageConfig> {
-    let newest = observed
-        .revisions
-        .iter()
-        .rev()
-        .find_map(|revision| revision.config.as_ref());
-    newest.map(|config| config.storage.clone())
+    let mut newest_first = observed.revisions.iter().rev();
+    let newest = newest_first.find_map(|revision| revision.config.as_ref())?;
+    let status = observed.job.status.as_ref();
+    let has_state = status.is_some_and(|status| status.latest_checkpoint.is_some());
+    let mut views = observed.pods.iter().filter_map(|pod| pod.view());
+    let is_stuck = !has_state && views.any(|view| view.phase == Phase::Blocked && is_new(view));
+    (!is_stuck).then(|| newest.storage.clone())
+}
+
+/// Whether a process has not been able to begin, nor has found what another one left.
+fn is_new(view: &JobView) -> bool {
+    view.attempt.is_none()
+        && view.last_checkpoint.is_none()
+        && view.restored_checkpoint.is_none()
+        && view.completed_checkpoint_count == 0
 }
 
 pub(super) fn config_of(storage: &Storage) -> StorageConfig {

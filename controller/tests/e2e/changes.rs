@@ -156,16 +156,29 @@ fn state_that_does_not_fit_is_refused_while_the_old_revision_runs_on() {
 
 #[test]
 fn a_version_that_fails_is_rolled_back_to_the_last_stable_one() {
-    let space = Space::new("back");
-    let mut job = Job::new(&space, "counts")
-        .set("upgrade", json!({"deadlineSeconds": 20}))
+    rolls_back(&Space::new("back"), "LatestCheckpoint");
+}
+
+/// The log has gone on from nothing by then.
+#[test]
+fn a_version_that_starts_without_state_and_fails_takes_none_along() {
+    let told = rolls_back(&Space::new("afresh"), "Stateless");
+    assert!(
+        told["rollbackCheckpoint"].as_i64().is_some_and(|id| id > 0),
+        "{told}"
+    );
+}
+
+fn rolls_back(space: &Space, mode: &str) -> Value {
+    let mut job = Job::new(space, "counts")
+        .set("upgrade", json!({"mode": mode, "deadlineSeconds": 20}))
         .set(
             "restart",
             json!({"attempts": 2, "initialDelayMilliseconds": 100}),
         )
         .start();
     job.wait_checkpoint_after(1);
-    job = job.with_args(&["--fail", "error-after=10"]);
+    job = job.with_args(&["--fail", "error-after=1"]);
     job.apply();
     let told = upgrade(&job, "RolledBack");
     assert!(
@@ -176,6 +189,7 @@ fn a_version_that_fails_is_rolled_back_to_the_last_stable_one() {
     job.wait_checkpoint_after(checkpoint + 2);
     job.wait_condition("UpToDate", "False", "RolledBack");
     job.checked_results();
+    told
 }
 
 #[test]

@@ -103,8 +103,10 @@ fn says(observed: &Observed, current: &RevisionFacts, view: &JobView) -> Verdict
             Verdict::no(Reason::Finished, message)
         }
         Phase::Fenced => {
-            let message = "another process has taken the job over; this one is replaced when that \
-                           one is gone";
+            let message = "another process has taken the job over, with the same storage, \
+                           namespace and name: in this cluster it is waited for; if it is of \
+                           another cluster or was started by hand, end it, or both go on taking \
+                           the job from each other";
             Verdict::no(Reason::Fenced, message)
         }
         Phase::Unknown => {

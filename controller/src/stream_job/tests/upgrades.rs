@@ -15,14 +15,14 @@ use crate::observed::{ApiFacts, Observed, PodTrouble};
 use crate::plan::{ChildName, Decision, EventReason, Plan};
 use crate::stream_job::fixtures::{pod, revision_of};
 
-fn step(observed: &mut Observed) -> Plan {
+pub(super) fn step(observed: &mut Observed) -> Plan {
     let plan = plan(observed, &settings());
     carry_out(observed, &plan);
     observed.now_ms += 1000;
     plan
 }
 
-fn checkpoint(kind: CheckpointKind) -> CheckpointView {
+pub(super) fn checkpoint(kind: CheckpointKind) -> CheckpointView {
     CheckpointView {
         id: 9,
         kind,
@@ -34,7 +34,7 @@ fn checkpoint(kind: CheckpointKind) -> CheckpointView {
     }
 }
 
-fn phase(plan: &Plan) -> UpgradePhase {
+pub(super) fn phase(plan: &Plan) -> UpgradePhase {
     plan.status.upgrade.as_ref().unwrap().phase
 }
 
@@ -55,7 +55,7 @@ fn upgrading(mode: UpgradeMode, new: Phase) -> (Observed, String, String) {
 }
 
 /// The same, after revision 2 was let go.
-fn handed_over(new: Phase) -> (Observed, String, String) {
+pub(super) fn handed_over(new: Phase) -> (Observed, String, String) {
     let (mut observed, old, name) = upgrading(UpgradeMode::LatestCheckpoint, Phase::Holding);
     step(&mut observed);
     set_view(&mut observed, 0, |view| view.phase = Phase::Stopped);
