@@ -230,11 +230,13 @@ impl Life {
             assert_not_tried(plan, given_up);
         }
         if job.metadata.deletion_timestamp.is_some() {
-            let is_cleanup = |child: &Child| matches!(child, Child::CleanupPod(_));
-            assert!(
-                plan.apply.iter().all(is_cleanup),
-                "a deleted job gets children"
-            );
+            let is_end = |child: &Child| {
+                matches!(
+                    child,
+                    Child::CleanupPod(_) | Child::Scale { replicas: 0, .. }
+                )
+            };
+            assert!(plan.apply.iter().all(is_end), "a deleted job gets children");
         }
         let size = serde_json::to_string(&plan.status).unwrap().len();
         assert!(size < 4096, "a status of {size} bytes");
