@@ -18,6 +18,7 @@
 mod bucket;
 mod local;
 mod place;
+mod recover;
 mod transaction;
 
 use std::hash::{BuildHasher, RandomState};
@@ -50,13 +51,15 @@ const MAX_FILE_BYTES: usize = 16 << 20;
 /// those that are there. File names sort by attempt, checkpoint and subtask.
 ///
 /// While the disk is full or the store away, checkpoints fail and say so, and the job goes on:
-/// about 32 MiB of output a subtask stay in memory, then the input waits. Once it is healed
-/// everything is written, once.
+/// about 32 MiB of output a subtask stay in memory, then the input waits. Where it is the commit of
+/// a complete checkpoint that fails, the job goes back to that checkpoint and tries again, as after
+/// any failure. Once it is healed everything is written, once.
 #[derive(Debug, Clone)]
 pub struct FileSink<R, E> {
     path: PathBuf,
     encoder: E,
     max_file_bytes: usize,
+    leaves_others: bool,
     buckets: Arc<Buckets>,
     record: std::marker::PhantomData<fn(R)>,
 }
@@ -71,6 +74,7 @@ impl<R: Record, E: Encoder<R>> FileSink<R, E> {
             path: folder.into(),
             encoder,
             max_file_bytes: MAX_FILE_BYTES,
+            leaves_others: false,
             buckets: Arc::default(),
             record: std::marker::PhantomData,
         }
@@ -81,6 +85,16 @@ impl<R: Record, E: Encoder<R>> FileSink<R, E> {
     #[must_use]
     pub fn with_max_file_bytes(mut self, max_file_bytes: usize) -> Self {
         self.max_file_bytes = max_file_bytes.max(1);
+        self
+    }
+
+    /// Leaves uncommitted what another job wrote before a checkpoint from which this job starts.
+    /// For a place that this job may not write to, where the other job commits for itself, or has
+    /// done so; where it was killed first and never runs again, those files never appear. A job
+    /// whose own state was moved to another place counts as another job.
+    #[must_use]
+    pub fn leaving_other_jobs_files(mut self) -> Self {
+        self.leaves_others = true;
         self
     }
 
@@ -114,8 +128,8 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
         let (place, buckets) = (self.place(), Arc::clone(&self.buckets));
         Box::pin(async move {
             let all = Grouped::of(&place?, Transaction::parse_all(transactions)?)?;
-            for (folder, transactions) in all.folders {
-                local::commit(folder, transactions).await?;
+            for (folders, transactions) in all.folders {
+                local::commit(folders, transactions).await?;
             }
             for (url, transactions) in all.buckets {
                 bucket::commit(&buckets.open(&url)?, &transactions).await?;
@@ -130,32 +144,23 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
         transactions: Vec<Value>,
     ) -> BoxFuture<'static, Result<()>> {
         let (place, buckets) = (self.place(), Arc::clone(&self.buckets));
+        let leaves_others = self.leaves_others;
         Box::pin(async move {
             let place = place?;
             buckets.set_options(&recovery.job.storage);
-            let mut all = Grouped::of(&place, Transaction::parse_all(transactions)?)?;
-            if let Place::Folder(own) = &place
-                && all.folders.is_empty()
-            {
-                all.folders.push((own.clone(), Vec::new()));
-            }
-            for (folder, transactions) in all.folders {
-                local::recover(folder, transactions).await?;
-            }
-            let probed = async {
-                match &place {
-                    Place::Folder(_) => Ok(()),
-                    Place::Bucket(url) => bucket::probe(&buckets.open(url)?, &recovery).await,
+            let transactions = Transaction::parse_all(transactions)?;
+            let recovered =
+                recover::recover(&place, &buckets, &recovery, transactions, leaves_others);
+            match &place {
+                Place::Folder(own) => {
+                    recovered.await?;
+                    local::prepare(own.clone()).await
                 }
-            };
-            let committed = async {
-                for (url, transactions) in all.buckets {
-                    let is_own = place.same_bucket(&url).is_some();
-                    bucket::recover(&buckets.open(&url)?, &transactions, is_own, &recovery).await?;
+                Place::Bucket(url) => {
+                    let probed = async { bucket::probe(&buckets.open(url)?, &recovery).await };
+                    futures::try_join!(probed, recovered).map(|((), ())| ())
                 }
-                Ok(())
-            };
-            futures::try_join!(probed, committed).map(|((), ())| ())
+            }
         })
     }
 
@@ -208,6 +213,7 @@ impl Missing {
         match self {
             Self::WasCommitted => {
                 tracing::warn!(
+                    pending,
                     file,
                     "a file of the restored checkpoint is gone; taken for committed"
                 );

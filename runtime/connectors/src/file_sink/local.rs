@@ -1,6 +1,7 @@
 //! Files of a folder: written beside it, synchronised at a barrier, linked into it at the commit.
 
 mod commit;
+mod folders;
 mod pending;
 mod writer;
 
@@ -8,48 +9,60 @@ use std::path::{Path, PathBuf};
 
 use tidegate_engine::{PermanentError, Result};
 
+use super::recover::{Whose, warn_of_gone};
 use super::transaction::Transaction;
 use super::{Missing, PENDING_FOLDER};
+pub(super) use folders::Folders;
 pub(super) use writer::LocalWriter;
 
 /// Commits what a completed checkpoint holds.
-pub(super) async fn commit(folder: PathBuf, transactions: Vec<Transaction>) -> Result<()> {
-    blocking(move || commit::commit(&folder, &transactions, Missing::Fails)).await
-}
-
-/// Commits what the restored checkpoint holds, and sees that the folder can be written.
-pub(super) async fn recover(folder: PathBuf, transactions: Vec<Transaction>) -> Result<()> {
+pub(super) async fn commit(folders: Folders, transactions: Vec<Transaction>) -> Result<()> {
     blocking(move || {
-        check_is_own(&folder, &transactions)?;
-        prepare(&folder)?;
-        // Whoever reads the results may have taken a file away since it was committed.
-        commit::commit(&folder, &transactions, Missing::WasCommitted)
+        let found = folders.find(transactions)?;
+        for (folder, transactions) in &found.folders {
+            commit::commit(folder, transactions, Missing::Fails)?;
+        }
+        commit::commit(folders.written(), &found.lost, Missing::Fails)
     })
     .await
+}
+
+/// Commits what the restored checkpoint holds.
+pub(super) async fn recover(
+    folders: Folders,
+    transactions: Vec<Transaction>,
+    whose: Whose,
+) -> Result<()> {
+    blocking(move || {
+        let found = folders.find(transactions)?;
+        match whose {
+            Whose::Own => folders.refuse(&found.lost)?,
+            Whose::AnotherJobs if found.lost.is_empty() => {}
+            Whose::AnotherJobs => {
+                warn_of_gone(found.lost.len(), &folders.written().display().to_string());
+            }
+        }
+        for (folder, transactions) in &found.folders {
+            // Whoever reads the results may have taken a file away since it was committed.
+            commit::commit(folder, transactions, Missing::WasCommitted)?;
+            folders.remove_copies(folder, transactions);
+        }
+        Ok(())
+    })
+    .await
+}
+
+/// Sees that the sink's own folder can be written.
+pub(super) async fn prepare(folder: PathBuf) -> Result<()> {
+    blocking(move || make_folder(&folder)).await
 }
 
 fn pending_path(folder: &Path, transaction: &Transaction) -> PathBuf {
     folder.join(PENDING_FOLDER).join(&transaction.pending)
 }
 
-/// A job that is started on another machine, or whose folder was deleted, must not take files for
-/// committed that are not there.
-fn check_is_own(folder: &Path, transactions: &[Transaction]) -> Result<()> {
-    let pending_folder = folder.join(PENDING_FOLDER);
-    if transactions.is_empty() || pending_folder.exists() {
-        return Ok(());
-    }
-    let (count, path) = (transactions.len(), pending_folder.display());
-    let message = format!(
-        "{count} files of the restored checkpoint were written to `{path}`, which is not there: \
-         run the job where that folder is, or make an empty one \
-         to go on without those files"
-    );
-    Err(PermanentError::new(message).into())
-}
-
 /// Makes the folder, so that one that cannot be written is told at the start.
-fn prepare(folder: &Path) -> Result<()> {
+fn make_folder(folder: &Path) -> Result<()> {
     let made = std::fs::create_dir_all(folder.join(PENDING_FOLDER));
     match made.map_err(|error| io_error("make the folder", folder, error)) {
         Err(error) if !is_disk_full(&*error) => {
@@ -107,5 +120,7 @@ struct FileError {
 
 #[cfg(test)]
 mod full_disk_tests;
+#[cfg(test)]
+mod places_tests;
 #[cfg(test)]
 mod tests;

@@ -1,12 +1,11 @@
 //! What a commit needs to know of a file, as it stands in a checkpoint.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tidegate_engine::{PermanentError, Result};
 use tidegate_storage::S3Url;
 
+use super::local::Folders;
 use super::place::Place;
 
 /// A file that is whole and durable, and not visible yet.
@@ -30,11 +29,16 @@ pub(super) struct Transaction {
 /// Transactions by where they are to be committed.
 #[derive(Debug, Default)]
 pub(super) struct Grouped {
-    pub(super) folders: Vec<(PathBuf, Vec<Transaction>)>,
+    pub(super) folders: Vec<(Folders, Vec<Transaction>)>,
     pub(super) buckets: Vec<(S3Url, Vec<Transaction>)>,
 }
 
 impl Transaction {
+    /// Whether another job than this one wrote it.
+    pub(super) fn is_of_another(&self, job: &str) -> bool {
+        self.job.as_ref().is_some_and(|writer| writer != job)
+    }
+
     pub(super) fn parse_all(values: Vec<Value>) -> Result<Vec<Self>> {
         let parse = |value: Value| {
             serde_json::from_value(value).map_err(|error| {
@@ -54,13 +58,10 @@ impl Grouped {
         let mut grouped = Self::default();
         for transaction in transactions {
             let written = transaction.place.as_deref().map(Place::parse).transpose()?;
-            match (written, own) {
-                (None | Some(Place::Folder(_)), Place::Folder(folder)) => {
-                    add(&mut grouped.folders, folder, transaction);
-                }
-                (Some(Place::Folder(folder)), Place::Bucket(_)) => {
-                    add(&mut grouped.folders, &folder, transaction);
-                }
+            let folders = match (written, own) {
+                (None, Place::Folder(own)) => Folders::only(own.clone()),
+                (Some(Place::Folder(written)), Place::Folder(own)) => Folders::of(written, own),
+                (Some(Place::Folder(written)), Place::Bucket(_)) => Folders::only(written),
                 (None, Place::Bucket(_)) => {
                     let message = "the checkpoint has files of a folder that it does not name; \
                                    let the sink write to that folder again";
@@ -69,14 +70,17 @@ impl Grouped {
                 (Some(Place::Bucket(url)), own) => {
                     let url = own.same_bucket(&url).unwrap_or(&url).clone();
                     add(&mut grouped.buckets, &url, transaction);
+                    continue;
                 }
-            }
+            };
+            add(&mut grouped.folders, &folders, transaction);
         }
         Ok(grouped)
     }
 }
 
-fn add<P: PartialEq + Clone>(
+/// Adds a transaction to those of its place.
+pub(super) fn add<P: PartialEq + Clone>(
     groups: &mut Vec<(P, Vec<Transaction>)>,
     place: &P,
     transaction: Transaction,
@@ -120,15 +124,26 @@ mod tests {
             buckets,
             ["s3://bucket/old", "s3://bucket/new?endpoint=http://b:1"]
         );
-        assert_eq!(grouped.folders[0].0, PathBuf::from("/out"));
+        assert_eq!(grouped.folders[0].0, Folders::only("/out".into()));
     }
 
     #[test]
-    fn a_folder_that_has_moved_holds_what_is_pending_in_it() {
+    fn a_folder_s_files_are_where_they_were_written_or_where_the_folder_is_now() {
         let own = Place::parse("here").unwrap();
-        let all = vec![written_to(None), written_to(Some("file:///there"))];
-        let grouped = Grouped::of(&own, all).unwrap();
-        assert_eq!(grouped.folders.len(), 1);
-        assert_eq!(grouped.folders[0].0, PathBuf::from("here"));
+        let here = std::path::absolute("here").unwrap();
+        let all = [
+            None,
+            Some(here.to_str().unwrap()),
+            Some("here"),
+            Some("file:///there"),
+        ];
+        let grouped = Grouped::of(&own, all.map(written_to).to_vec()).unwrap();
+        let folders: Vec<_> = grouped
+            .folders
+            .iter()
+            .map(|(folders, transactions)| (folders.clone(), transactions.len()))
+            .collect();
+        let there = Folders::of("/there".into(), "here".as_ref());
+        assert_eq!(folders, [(Folders::only("here".into()), 3), (there, 1)]);
     }
 }

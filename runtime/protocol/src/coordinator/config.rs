@@ -14,7 +14,7 @@ pub enum StartFrom {
     /// A retained checkpoint of this job's own log.
     Checkpoint(CheckpointId),
     /// Another job's manifest, already read by the driver, its file paths made whole URLs. Its
-    /// sinks' transactions are left to that job.
+    /// sinks' transactions are committed by this job, too.
     Foreign(Box<Manifest>),
 }
 

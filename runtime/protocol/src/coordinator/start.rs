@@ -9,7 +9,7 @@ use super::running::Running;
 use super::{Coordinator, Phase};
 use crate::{
     Action, AppendOutcome, Base, CheckpointId, Entry, EntryBody, FailureCategory, JobOutcome,
-    JobPlan, JobState, LogNumber, Manifest, OperatorKind, OperatorState, StartFrom,
+    JobState, LogNumber, StartFrom,
 };
 
 /// Log operations that may fail in a row before the process's first fence: a person who has just
@@ -194,9 +194,8 @@ impl Coordinator {
         let base = match self.requested_start(content) {
             None | Some(StartFrom::Latest) => latest(content),
             Some(StartFrom::Empty) => Base::Empty,
-            Some(StartFrom::Foreign(manifest)) => {
-                Base::Foreign(without_transactions(manifest.clone(), &self.plan))
-            }
+            // With its sinks' transactions: they are final, and the other job may never run again.
+            Some(StartFrom::Foreign(manifest)) => Base::Foreign(manifest.clone()),
             Some(StartFrom::Checkpoint(checkpoint)) => match retained_as(*checkpoint) {
                 Some(entry) => Base::Checkpoint(entry.number),
                 None => {
@@ -278,21 +277,6 @@ impl Coordinator {
 fn known_generation(content: &LogContent) -> u64 {
     let highest = content.highest.as_ref();
     highest.map_or(0, |entry| entry.start_generation)
-}
-
-/// Another job's checkpoint as far as it may be used: what that job pre-committed is its own to
-/// commit.
-fn without_transactions(mut manifest: Box<Manifest>, plan: &JobPlan) -> Box<Manifest> {
-    let is_sink = |state: &OperatorState| {
-        let mut operators = plan.operators();
-        operators.any(|it| it.id == state.operator && it.kind == OperatorKind::Sink)
-    };
-    for state in manifest.operators.iter_mut().filter(|state| is_sink(state)) {
-        for subtask in &mut state.subtasks {
-            subtask.items.clear();
-        }
-    }
-    manifest
 }
 
 fn latest(content: &LogContent) -> Base {

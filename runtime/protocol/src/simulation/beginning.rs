@@ -1,8 +1,8 @@
 //! What there was before the run: nothing, an earlier life of the job, or another job.
 
 use super::input::Record;
-use super::store::{Rows, Store, position_item, transaction_item};
-use super::world::World;
+use super::store::{Rows, Store, TransactionName, position_item, transaction_item};
+use super::world::{Happening, World};
 use crate::{
     Attempt, Base, CheckpointId, CheckpointKind, Entry, EntryBody, FORMAT_VERSION, FileKind,
     KeyGroup, KeyGroupRange, LogNumber, Manifest, OperatorKind, OperatorState, Parallelism,
@@ -13,6 +13,8 @@ use crate::{
 const PATH: &str = "state/1/7/count-0.arrow";
 /// The same in another job's folder.
 const FOREIGN_PATH: &str = "s3://bucket/other/state/1/7/count-0.arrow";
+/// What that job's sink had pre-committed; no attempt of this job has that number.
+const FOREIGN_TRANSACTION: TransactionName = (0, 0, 7);
 
 impl World {
     /// Draws what the job's first attempt starts from. Most begin with nothing.
@@ -27,19 +29,39 @@ impl World {
             }
             1 => {
                 let mut manifest = self.earlier(FOREIGN_PATH, &positions);
-                // The other job's sink had pre-committed this; it alone may commit it.
                 let sink = &mut manifest.operators[2].subtasks[0];
-                sink.items.push(transaction_item((1, 0, 7)));
-                for (split, position) in (0..).zip(positions) {
-                    for index in 0..position {
-                        let place = self.input.place(Record { split, index });
-                        self.store.visible[place] = 1;
-                    }
-                }
+                sink.items.push(transaction_item(FOREIGN_TRANSACTION));
+                self.write_as_another_job(&positions);
                 self.start_from = StartFrom::Foreign(Box::new(manifest));
             }
             _ => {}
         }
+    }
+
+    /// What the other job wrote before its checkpoint: some of it is visible, the rest is
+    /// pre-committed. It may have been killed before it could commit that, or do so at any time.
+    fn write_as_another_job(&mut self, positions: &[u16]) {
+        let mut pending = Vec::new();
+        for (split, position) in (0..).zip(positions) {
+            for index in 0..*position {
+                let record = Record { split, index };
+                if self.random.below(2) == 0 {
+                    pending.push(record);
+                } else {
+                    self.store.visible[self.input.place(record)] = 1;
+                }
+            }
+        }
+        self.store.transactions.insert(FOREIGN_TRANSACTION, pending);
+        self.oracle.name_transaction(FOREIGN_TRANSACTION);
+        if self.random.below(2) == 0 {
+            let wait_ms = self.long_while();
+            self.after(wait_ms, Happening::OtherJobCommits);
+        }
+    }
+
+    pub(super) fn other_job_commits(&mut self) -> Result<(), String> {
+        self.make_visible(FOREIGN_TRANSACTION)
     }
 
     /// The other job deletes its state as soon as this job has some of its own.

@@ -72,6 +72,11 @@ impl Oracle {
         self.check_log(store)
     }
 
+    /// Another job's log names this one.
+    pub(super) fn name_transaction(&mut self, name: TransactionName) {
+        self.named_transactions.insert(name);
+    }
+
     /// Whether output may become visible.
     pub(super) fn check_commit(&self, name: TransactionName) -> Result<(), String> {
         if self.named_transactions.contains(&name) {

@@ -238,6 +238,7 @@ impl World {
             }
             Action::Finish(outcome) => return self.finished(id, &outcome),
             Action::Report(_)
+            | Action::CheckpointsReleased { .. }
             | Action::CheckpointFailed { .. }
             | Action::LogUnavailable { .. }
             | Action::CommandDone { .. } => {}

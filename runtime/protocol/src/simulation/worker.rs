@@ -167,7 +167,10 @@ impl World {
         Ok(())
     }
 
-    fn make_visible(&mut self, name: super::store::TransactionName) -> Result<(), String> {
+    pub(super) fn make_visible(
+        &mut self,
+        name: super::store::TransactionName,
+    ) -> Result<(), String> {
         self.note(format!("commit of {name:?}"));
         self.oracle.check_commit(name)?;
         self.store.commit(name, &self.input)

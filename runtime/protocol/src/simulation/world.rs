@@ -83,6 +83,8 @@ pub(super) enum Happening {
     Supervise,
     /// A person may give a command.
     User,
+    /// The job whose checkpoint this one was started from commits what it holds.
+    OtherJobCommits,
     /// From here on nothing new goes wrong.
     Calm,
 }
@@ -268,6 +270,7 @@ impl World {
                 self.user();
                 Ok(())
             }
+            Happening::OtherJobCommits => self.other_job_commits(),
             Happening::Calm => {
                 self.is_calm = true;
                 self.faults = Faults::default();

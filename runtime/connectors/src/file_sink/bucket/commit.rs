@@ -1,12 +1,14 @@
 //! Making pending objects visible, once for ever.
 //!
-//! Each step can be repeated, by this attempt, by a later one, or by an older one that does not
-//! know that it has been replaced: all of them copy the same bytes to the same name.
+//! Each step can be repeated, by this attempt, by a later one, by an older one that does not know
+//! that it has been replaced, or by another job that starts from the checkpoint: all of them copy
+//! the same bytes to the same name.
 
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tidegate_engine::{PermanentError, Result, SinkRecovery};
-use tidegate_storage::ObjectFolder;
+use tidegate_engine::{BoxError, PermanentError, Result};
+use tidegate_storage::{ObjectFolder, StorageError};
 
+use super::super::recover::{Whose, warn_of_gone};
 use super::super::transaction::Transaction;
 use super::super::{Missing, PENDING_FOLDER};
 
@@ -23,32 +25,24 @@ pub(in super::super) async fn commit(
 
 /// Commits what the restored checkpoint holds; whoever reads the results may have taken a file
 /// away since it was committed.
-///
-/// What another job has written elsewhere is that job's to commit too, so that it is no reason to
-/// fail where this job may not.
 pub(in super::super) async fn recover(
     folder: &ObjectFolder,
     transactions: &[Transaction],
-    is_own_place: bool,
-    recovery: &SinkRecovery,
+    whose: Whose,
 ) -> Result<()> {
-    let committed = commit_all(folder, transactions, Missing::WasCommitted).await;
-    let is_foreign = |transaction: &Transaction| {
-        let job = transaction.job.as_ref();
-        job.is_some_and(|job| *job != recovery.job.id)
-    };
-    match committed {
-        Err(error) if !is_own_place && transactions.iter().all(is_foreign) => {
-            let error = tidegate_engine::describe(&*error);
-            tracing::warn!(
-                operator = recovery.operator,
-                error,
-                "what the other job wrote before its checkpoint is left to that job to commit"
-            );
+    match commit_all(folder, transactions, Missing::WasCommitted).await {
+        Err(error) if whose == Whose::AnotherJobs && is_bucket_gone(&error) => {
+            warn_of_gone(transactions.len(), &folder.location(""));
             Ok(())
         }
-        other => other,
+        committed => committed,
     }
+}
+
+/// Whether the store says so itself. Anything else may be over soon, and the files still there.
+fn is_bucket_gone(error: &BoxError) -> bool {
+    let error = error.downcast_ref::<StorageError>();
+    error.is_some_and(StorageError::is_bucket_gone)
 }
 
 async fn commit_all(

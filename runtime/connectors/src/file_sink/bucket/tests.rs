@@ -12,9 +12,10 @@ use tidegate_testkit::{FaultPlan, FaultProxy, S3Flavour, S3Server};
 use super::super::transaction::Transaction;
 use super::super::{Either, FileSink, FileWriter, PENDING_FOLDER};
 use super::BucketWriter;
-use crate::encode::Lines;
+use crate::encode::{Lines, Text};
 use crate::testing::{recovery, rows, sink_context};
 
+mod other_jobs;
 mod random_runs;
 
 const BUCKET: &str = "results";
@@ -431,32 +432,15 @@ async fn what_was_written_before_the_sink_moved_is_committed_where_it_lies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_job_s_files_that_cannot_be_reached_do_not_hold_a_job_up() {
+async fn records_without_bytes_make_no_file() {
     let fixture = Fixture::new(S3Flavour::Versitygw);
-    let written = |job: &str| {
-        let file = Transaction {
-            place: Some("s3://missing/out".into()),
-            job: Some(job.into()),
-            pending: "p".into(),
-            file: "f".into(),
-            size_bytes: 1,
-        };
-        vec![serde_json::to_value(file).unwrap()]
-    };
-    fixture
-        .sink
-        .recover(fixture.recovery(2), written("other"))
-        .await
-        .unwrap();
-    let error = fixture
-        .sink
-        .recover(fixture.recovery(2), written("words"))
-        .await
-        .unwrap_err();
-    assert!(
-        describe(&*error).contains("the bucket does not exist"),
-        "{error}"
-    );
+    let nothing = Text::<String, _>::new("txt", |_: &str, _: &mut Vec<u8>| {});
+    let sink = FileSink::new(URL, nothing);
+    let mut writer = sink.writer(fixture.context(1, 0)).unwrap();
+    writer.write(&rows(&lines(0, 2))).await.unwrap();
+    let pre_commit = writer.pre_commit(CheckpointId::FIRST).unwrap();
+    assert_eq!(pre_commit.await.unwrap(), Vec::<Value>::new());
+    assert_eq!(fixture.names(true).await, [""; 0]);
 }
 
 #[test]

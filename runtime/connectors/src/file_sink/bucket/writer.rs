@@ -116,10 +116,14 @@ impl<R: Record, E: Encoder<R>> BucketWriter<R, E> {
         self.buffer.len() + self.outbox.unsent_bytes()
     }
 
-    /// Hands the buffer on as a file of its own. Its name has a random part, so that no two are
-    /// ever the same, whatever became of the log that numbers attempts.
+    /// Hands the buffer on as a file of its own, unless its records have no bytes. Its name has a
+    /// random part, so that no two are ever the same, whatever became of the log that numbers
+    /// attempts.
     fn end_file(&mut self) {
         self.has_records = false;
+        if self.buffer.is_empty() {
+            return;
+        }
         let content = std::mem::take(&mut self.buffer);
         let (subtask, attempt) = (self.context.subtask_index, self.context.attempt);
         let (count, random) = (self.file_count, random());

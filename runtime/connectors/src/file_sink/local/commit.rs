@@ -106,7 +106,10 @@ fn check_same(pending: &Path, file: &Path) -> Result<()> {
 
 fn remove_pending(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(io_error("remove", path, error)),
+        // Where nothing may be removed there may be nothing to remove.
+        Err(error) if error.kind() != ErrorKind::NotFound && path.exists() => {
+            Err(io_error("remove", path, error))
+        }
         _ => Ok(()),
     }
 }

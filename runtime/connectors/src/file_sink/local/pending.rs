@@ -150,13 +150,16 @@ impl PendingFile {
         File::open(&pending_folder)?.sync_all()
     }
 
-    /// Makes a closed file outlive a loss of power. It can be called again after an error that does
-    /// not break the writer.
+    /// Makes a closed file outlive a loss of power; `None` where its records have no bytes, and
+    /// there is no file. It can be called again after an error that does not break the writer.
     ///
     /// # Panics
     /// Where the file is not closed.
-    pub(super) fn seal(&mut self) -> Result<Transaction> {
+    pub(super) fn seal(&mut self) -> Result<Option<Transaction>> {
         self.flush()?;
+        if self.written_bytes == 0 {
+            return Ok(None);
+        }
         if let Some(file) = &self.file {
             let synchronised = file.sync_all();
             #[cfg(test)]
@@ -174,13 +177,13 @@ impl PendingFile {
         self.is_sealed = true;
         let file = self.final_name.clone();
         let folder = std::path::absolute(&self.folder).unwrap_or_else(|_| self.folder.clone());
-        Ok(Transaction {
+        Ok(Some(Transaction {
             place: Some(StorageUrl::Local(folder).to_string()),
             job: Some(self.job.clone()),
             pending: self.name.clone(),
             file: file.expect("a file is closed before it is sealed"),
             size_bytes: self.written_bytes,
-        })
+        }))
     }
 
     fn path(&self) -> PathBuf {

@@ -8,7 +8,7 @@ use tidegate_protocol::CheckpointId;
 use super::super::transaction::Transaction;
 use super::super::{FileSink, FileWriter, PENDING_FOLDER};
 use super::pending_path;
-use crate::encode::{Encoder, Lines};
+use crate::encode::{Encoder, Lines, Text};
 use crate::testing::{recovery, rows, sink_context};
 
 fn sink(folder: &TempDir) -> FileSink<String, Lines> {
@@ -72,6 +72,29 @@ async fn records_appear_with_their_commit_and_not_before() {
     sink.commit(second).await.unwrap();
     assert_eq!(committed(&folder), ["a", "b", "c"]);
     assert_eq!(pending_count(&folder), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_without_bytes_make_no_file() {
+    let folder = TempDir::new().unwrap();
+    let wanted = Text::<String, _>::new("txt", |line: &str, output: &mut Vec<u8>| {
+        if line != "unwanted" {
+            output.extend_from_slice(line.as_bytes());
+        }
+    });
+    let sink = FileSink::new(folder.path().join("out"), wanted);
+    let mut writer = sink.writer(sink_context(1, 0)).unwrap();
+    let unwanted = rows(&records(&["unwanted", "unwanted"]));
+    writer.write(&unwanted).await.unwrap();
+    let none = pre_commit(&mut writer, 1).await.unwrap();
+    assert_eq!(none, Vec::<Value>::new());
+    sink.commit(none).await.unwrap();
+    writer.write(&unwanted).await.unwrap();
+    writer.write(&rows(&records(&["a"]))).await.unwrap();
+    let transactions = pre_commit(&mut writer, 2).await.unwrap();
+    assert_eq!(transactions.len(), 1);
+    sink.commit(transactions).await.unwrap();
+    assert_eq!(committed(&folder), ["a"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -205,7 +205,9 @@ fn seal_all(closed: &Closed) -> Result<Vec<Value>> {
     let mut files = lock(closed);
     let mut transactions = Vec::with_capacity(files.len());
     for file in files.iter_mut() {
-        transactions.push(serde_json::to_value(file.seal()?)?);
+        if let Some(transaction) = file.seal()? {
+            transactions.push(serde_json::to_value(transaction)?);
+        }
     }
     files.clear();
     Ok(transactions)

@@ -276,9 +276,35 @@ fn a_foreign_checkpoint_is_remembered_by_the_fence() {
     assert_eq!(script.deployment().restored, Some(checkpoint_id(3)));
     let items = &script.deployment().subtasks[0].operators[0].items;
     assert_eq!(items[0], "0/0 of 3");
-    // What the other job has pre-committed is its own to commit.
-    let items = &script.deployment().subtasks[1].operators[0].items;
-    assert_eq!(items.len(), 0);
+}
+
+#[test]
+fn what_another_job_has_pre_committed_is_committed_by_each_attempt_until_one_has_a_checkpoint() {
+    let transactions = |script: &Script| {
+        let deployment = script.deployment();
+        deployment.subtasks[1].operators[0].items.clone()
+    };
+    let script = Script::started(foreign(), BTreeMap::new());
+    assert_eq!(transactions(&script), ["1/0 of 3"]);
+    let mut script = Script::started(config(), script.log);
+    assert_eq!(transactions(&script), ["1/0 of 3"]);
+    script.runs(1);
+    script.checkpoint();
+    let script = Script::started(config(), script.log);
+    assert_eq!(transactions(&script), ["1/0 of 4"]);
+}
+
+#[test]
+fn a_job_without_the_sink_whose_output_another_job_pre_committed_is_refused() {
+    let mut other = plan();
+    other.chains[1].operators[0].id = OperatorId::new("output").unwrap();
+    let script = Script::started_with(foreign(), other, BTreeMap::new());
+    let JobOutcome::Failed { category, reason } = script.outcome() else {
+        panic!("{:?}", script.outcome());
+    };
+    assert_eq!(category, FailureCategory::StateIncompatible);
+    assert!(reason.contains("operator `result`"), "{reason}");
+    assert!(script.log.is_empty());
 }
 
 #[test]
