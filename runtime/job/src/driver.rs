@@ -191,12 +191,16 @@ impl Driver {
         match action {
             Action::Send { message, .. } => self.send(message),
             Action::SetTimer { at_ms } => self.timer_ms = Some(at_ms),
-            Action::ListLog { .. }
-            | Action::ReadEntry { .. }
-            | Action::Append { .. }
-            | Action::CollectGarbage { .. } => self.store.begin(action),
+            Action::Append { ref entry, .. } => {
+                self.note_fence(entry);
+                self.store.begin(action);
+            }
+            Action::ListLog { .. } | Action::ReadEntry { .. } | Action::CollectGarbage { .. } => {
+                self.store.begin(action)
+            }
             Action::Report(state) => self.report_state(&state),
             Action::CheckpointCompleted { entry } => self.report_completed(*entry),
+            Action::CheckpointsReleased { retained } => self.status.set_retained(&retained),
             Action::CheckpointFailed {
                 checkpoint,
                 kind,

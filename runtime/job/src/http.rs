@@ -20,19 +20,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::extract::DefaultBodyLimit;
+use axum::extract::connect_info::Connected;
 use axum::routing::{delete, get, patch, post};
-use axum::serve::Listener;
+use axum::serve::{IncomingStream, Listener};
 use axum::{Router, middleware};
 use tidegate_api::job_config::JobConfig;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
 
-use crate::command::Commands;
+use crate::command::{Answer, Ask, Commands};
 use crate::error::StartError;
 use crate::logging::LogLevels;
 use crate::status::JobStatus;
-use bounded::BoundedListener;
+use bounded::{BoundedListener, Seat};
 pub use openapi::openapi;
 use problem::Problem;
 use tls::TlsListener;
@@ -72,6 +73,12 @@ impl Api {
                 .min_pause_ms
                 .saturating_add(checkpoint.timeout_ms),
         }
+    }
+
+    /// Asks the job for something; the client that waits for it is not idle.
+    async fn ask(&self, seat: &Seat, ask: Ask) -> Answer {
+        let _work = seat.work();
+        self.commands.ask(ask).await
     }
 }
 
@@ -136,7 +143,9 @@ fn serve<L>(listener: L, address: SocketAddr, router: Router) -> Serving
 where
     L: Listener,
     L::Addr: std::fmt::Debug,
+    Seat: for<'a> Connected<IncomingStream<'a, L>>,
 {
+    let router = router.into_make_service_with_connect_info::<Seat>();
     let (stop, stopped) = oneshot::channel();
     let task = tokio::spawn(async move {
         let server = axum::serve(listener, router).with_graceful_shutdown(async {

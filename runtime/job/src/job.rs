@@ -109,6 +109,7 @@ async fn run(
         commands,
         interrupts,
         screen,
+        start_generation: config.start_generation.or(supervisor.start_generation()),
         supervisor,
         parallelism: Parallelism::new(config.parallelism)?,
     };

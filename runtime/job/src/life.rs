@@ -17,7 +17,7 @@ use std::time::Duration;
 use tidegate_api::job_config::JobConfig;
 use tidegate_engine::{JobGraph, Worker, WorkerConfig, describe};
 use tidegate_protocol::{
-    CheckpointId, Coordinator, FailureCategory, FromWorker, JobOutcome, Parallelism,
+    CheckpointId, Coordinator, FailureCategory, FromWorker, JobOutcome, Parallelism, StartFrom,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -59,6 +59,9 @@ pub(crate) struct Life<'a> {
     pub(crate) interrupts: Interrupts,
     pub(crate) screen: Arc<Screen>,
     pub(crate) supervisor: SupervisorLink,
+    /// Which start of the job this is, once it is known. However often the process or its
+    /// supervisor tries again, it is the same one: what it starts from is honoured once.
+    pub(crate) start_generation: Option<u64>,
     /// What the next attempt runs with.
     pub(crate) parallelism: Parallelism,
 }
@@ -81,15 +84,18 @@ impl Life<'_> {
     ) -> Result<JobOutcome, StartError> {
         let mut retry = FIRST_RETRY;
         let outcome = loop {
-            let Preparation::Done(prepared) = self.prepare(&mut retry).await? else {
+            let Preparation::Done(mut prepared) = self.prepare(&mut retry).await? else {
                 break JobOutcome::Stopped { savepoint: None };
             };
             announce(&prepared, &self.status);
             if let Some(by) = prepared.newer {
                 break JobOutcome::Fenced { by };
             }
-            if self.config.hold && !prepared.is_known && !self.hold(&prepared).await {
-                break JobOutcome::Stopped { savepoint: None };
+            if self.config.hold && !prepared.is_known {
+                match self.hold(prepared, &mut retry).await? {
+                    Preparation::Done(let_go) => prepared = let_go,
+                    Preparation::Stopped => break JobOutcome::Stopped { savepoint: None },
+                }
             }
             let began = tokio::time::Instant::now();
             let outcome = self.drive(prepared).await?;
@@ -130,9 +136,10 @@ impl Life<'_> {
     async fn prepare(&mut self, retry: &mut Duration) -> Result<Preparation, StartError> {
         loop {
             let is_tested = self.supervisor.has_tested(&self.config.storage.url);
+            let start_generation = self.start_generation;
             let (config, status) = (self.config, Arc::clone(&self.status));
             let preparing = async move {
-                let prepared = prepare(config, is_tested);
+                let prepared = prepare(config, is_tested, start_generation);
                 tokio::pin!(prepared);
                 tokio::select! {
                     prepared = &mut prepared => return prepared,
@@ -175,9 +182,14 @@ impl Life<'_> {
         }
     }
 
-    /// Takes note of what the log retains.
-    fn note(&self, prepared: &Prepared) {
+    /// Takes note of what the log retains, and of which start this is: before any of it is
+    /// written, so that a later process does not take the same start for another one.
+    fn note(&mut self, prepared: &Prepared) {
         self.supervisor.tested(&self.config.storage.url);
+        if self.start_generation.is_none() {
+            self.start_generation = Some(prepared.start_generation);
+            self.supervisor.starts(prepared.start_generation);
+        }
         let numbers: Vec<_> = prepared.checkpoints.iter().map(|(it, _)| *it).collect();
         self.status.set_folder(prepared.folder.url().to_string());
         for (number, manifest) in &prepared.checkpoints {
@@ -186,8 +198,12 @@ impl Life<'_> {
         self.status.set_retained(&numbers);
     }
 
-    /// Waits to be let go; `false` if told to stop meanwhile.
-    async fn hold(&mut self, prepared: &Prepared) -> bool {
+    /// Waits to be let go.
+    async fn hold(
+        &mut self,
+        prepared: Prepared,
+        retry: &mut Duration,
+    ) -> Result<Preparation, StartError> {
         let restored = prepared.base.as_ref().map(|manifest| manifest.checkpoint);
         let restart_count = self.status.view().phase.restart_count;
         let phase = PhaseView {
@@ -196,7 +212,13 @@ impl Life<'_> {
         };
         self.publish(JobEvent::PhaseChanged { phase });
         let waited = self.wait(std::future::pending::<()>(), true).await;
-        !matches!(waited, Waited::Stopped)
+        match (waited, &prepared.start_from) {
+            (Waited::Stopped, _) => Ok(Preparation::Stopped),
+            // What was the newest in another folder may no longer be. The job's own log is read
+            // again anyhow.
+            (_, StartFrom::Foreign(_)) => self.prepare(retry).await,
+            _ => Ok(Preparation::Done(prepared)),
+        }
     }
 
     /// Tells why the job cannot start, and waits before the next try; `true` if told to stop.

@@ -52,11 +52,15 @@ impl Prepared {
 }
 
 /// Opens the job's folder, tests the store unless that is done, reads what the log retains, and
-/// the checkpoint to start from if it is another job's.
+/// the checkpoint to start from if it is another job's. Without a generation it is a new start.
 ///
 /// # Errors
 /// A store that cannot be used or trusted, or a checkpoint that is not there.
-pub(crate) async fn prepare(config: &JobConfig, is_tested: bool) -> Result<Prepared, StartError> {
+pub(crate) async fn prepare(
+    config: &JobConfig,
+    is_tested: bool,
+    start_generation: Option<u64>,
+) -> Result<Prepared, StartError> {
     let storage_error = |source| StartError::Storage {
         url: config.job_folder(),
         source,
@@ -72,7 +76,7 @@ pub(crate) async fn prepare(config: &JobConfig, is_tested: bool) -> Result<Prepa
         .map_or(0, |latest| latest.entry.start_generation);
     // Whoever starts a job by hand means it each time, whatever the machine's clock says.
     let by_hand = u64::try_from(system_ms()).unwrap_or(0).max(known + 1);
-    let start_generation = config.start_generation.unwrap_or(by_hand);
+    let start_generation = start_generation.unwrap_or(by_hand);
     let is_known = known >= start_generation;
     let newer = latest
         .as_ref()

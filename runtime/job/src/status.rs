@@ -64,11 +64,13 @@ impl JobStatus {
         self.events.subscribe()
     }
 
-    /// Takes note of an entry of the log that names what is retained.
+    /// Takes note of what the log retains now; each of them is to be added by itself.
     pub(crate) fn set_retained(&self, retained: &[LogNumber]) {
-        self.lock()
+        let mut inner = self.lock();
+        inner
             .checkpoints
             .retain(|number, _| retained.contains(number));
+        inner.job.last_checkpoint = inner.newest_checkpoint();
     }
 
     /// Takes note of a retained checkpoint.

@@ -25,10 +25,15 @@ pub(crate) const PROCESS_RESTARTS_ENV: &str = "TIDEGATE_PROCESS_RESTARTS";
 /// The storage URL whose store an earlier child has tested.
 pub(crate) const STORE_TESTED_ENV: &str = "TIDEGATE_STORE_TESTED";
 
+/// Which start of the job it is, as an earlier child has found.
+pub(crate) const START_GENERATION_ENV: &str = "TIDEGATE_START_GENERATION";
+
 /// What a child says when its job runs.
 pub(crate) const RUNNING: &str = "running";
 /// What a child says, followed by the storage URL, when it has tested the store.
 pub(crate) const TESTED: &str = "tested ";
+/// What a child says, followed by the start generation, before it writes anything of that start.
+pub(crate) const STARTS: &str = "starts ";
 
 /// The child's end. Cheap to clone; it does nothing where there is no supervisor.
 #[derive(Debug, Clone, Default)]
@@ -37,6 +42,7 @@ pub(crate) struct SupervisorLink {
     tested: Option<String>,
     last_exit: Option<LastExitView>,
     restart_count: u32,
+    start_generation: Option<u64>,
 }
 
 impl SupervisorLink {
@@ -59,6 +65,8 @@ impl SupervisorLink {
             restart_count: text(PROCESS_RESTARTS_ENV)
                 .and_then(|count| count.parse().ok())
                 .unwrap_or(0),
+            start_generation: text(START_GENERATION_ENV)
+                .and_then(|generation| generation.parse().ok()),
         })
     }
 
@@ -70,6 +78,16 @@ impl SupervisorLink {
     /// How many processes there were before this one.
     pub(crate) const fn restart_count(&self) -> u32 {
         self.restart_count
+    }
+
+    /// Which start of the job it is, if a process before this one was the same.
+    pub(crate) const fn start_generation(&self) -> Option<u64> {
+        self.start_generation
+    }
+
+    /// Says which start of the job this process is, and each one after it under this supervisor.
+    pub(crate) fn starts(&self, start_generation: u64) {
+        self.say(&format!("{STARTS}{start_generation}\n"));
     }
 
     /// Whether a process before this one has tested this store.

@@ -40,6 +40,8 @@ enum Event {
     Running(u32),
     /// The store of this URL is tested.
     Tested(String),
+    /// The job has this start generation, for as long as the supervisor lives.
+    Starts(u64),
 }
 
 /// Whether this process shall supervise.
@@ -126,14 +128,22 @@ impl Supervisor {
                     }
                 }
                 Ok(Event::Signal(signal)) => self.terminate(signal, child),
-                Ok(Event::Running(number)) if number == self.handover.restart_count => {
-                    self.budget.runs(Instant::now());
-                }
-                Ok(Event::Running(_)) => {}
-                Ok(Event::Tested(url)) => self.handover.tested = Some(url),
+                Ok(said) => self.note(said),
                 // This process holds a sender itself.
                 Err(_) => return Ended::unknown(),
             }
+        }
+    }
+
+    /// Keeps what a child says for the children after it.
+    fn note(&mut self, said: Event) {
+        match said {
+            Event::Running(number) if number == self.handover.restart_count => {
+                self.budget.runs(Instant::now());
+            }
+            Event::Tested(url) => self.handover.tested = Some(url),
+            Event::Starts(generation) => self.handover.start_generation = Some(generation),
+            Event::Running(_) | Event::Signal(_) => {}
         }
     }
 
@@ -148,7 +158,8 @@ impl Supervisor {
         let _ = kill_process(child.id, signal);
     }
 
-    /// Waits before the next start; `true` if told to end meanwhile.
+    /// Waits before the next start, and takes what the last child has said; `true` if told to end
+    /// meanwhile.
     fn pause(&mut self, wait: Duration) -> bool {
         let until = Instant::now() + wait;
         loop {
@@ -156,8 +167,7 @@ impl Supervisor {
             match self.events.recv_timeout(left) {
                 Ok(Event::Signal(SIGTERM | SIGINT)) => return true,
                 Ok(Event::Signal(_)) => while wait_any().is_some() {},
-                Ok(Event::Tested(url)) => self.handover.tested = Some(url),
-                Ok(Event::Running(_)) => {}
+                Ok(said) => self.note(said),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return false,
             }
         }

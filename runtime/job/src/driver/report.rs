@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use tidegate_protocol::{Entry, Event, FromWorker, JobState};
+use tidegate_protocol::{Entry, EntryBody, Event, FromWorker, JobState};
 
 use super::Driver;
 use crate::clock::system_ms;
@@ -78,6 +78,14 @@ impl Driver {
             && let Some(manifest) = entry.manifest()
         {
             self.status.add_checkpoint(entry.number, manifest.clone());
+        }
+    }
+
+    /// A fence names what the log retains as it is read, whether it comes to count or not: other
+    /// checkpoints than before, if an attempt did not learn what became of its last entry.
+    pub(super) fn note_fence(&self, entry: &Entry) {
+        if matches!(entry.body, EntryBody::Fence { .. }) {
+            self.status.set_retained(&entry.retained);
         }
     }
 

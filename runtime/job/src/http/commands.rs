@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{Path, State};
+use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tidegate_protocol::{CheckpointId, Parallelism, StopMode};
 
-use super::{Api, Problem};
+use super::{Api, Problem, Seat};
 use crate::command::Ask;
 
 /// The longest name of an object in Kubernetes.
@@ -82,6 +82,7 @@ fn is_name(name: &str) -> bool {
 
 pub(super) async fn savepoint(
     State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
     request: Bytes,
 ) -> Answer<(StatusCode, Json<CommandAnswer>)> {
     let request: Option<SavepointRequest> = match request.is_empty() {
@@ -96,12 +97,13 @@ pub(super) async fn savepoint(
              and begin and end with a letter or digit"
         )));
     }
-    let checkpoint = api.commands.ask(Ask::Savepoint { name }).await?;
+    let checkpoint = api.ask(&seat, Ask::Savepoint { name }).await?;
     Ok((StatusCode::CREATED, answer(checkpoint)))
 }
 
 pub(super) async fn stop(
     State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
     request: Result<Json<StopRequest>, JsonRejection>,
 ) -> Answer<Json<CommandAnswer>> {
     let request = body(request)?;
@@ -110,16 +112,20 @@ pub(super) async fn stop(
         (false, true) => StopMode::Checkpoint,
         (false, false) => StopMode::Immediate,
     };
-    let checkpoint = api.commands.ask(Ask::Stop { mode }).await?;
+    let checkpoint = api.ask(&seat, Ask::Stop { mode }).await?;
     Ok(answer(checkpoint))
 }
 
-pub(super) async fn start(State(api): State<Api>) -> Answer<Json<CommandAnswer>> {
-    Ok(answer(api.commands.ask(Ask::Start).await?))
+pub(super) async fn start(
+    State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
+) -> Answer<Json<CommandAnswer>> {
+    Ok(answer(api.ask(&seat, Ask::Start).await?))
 }
 
 pub(super) async fn rescale(
     State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
     request: Result<Json<RescaleRequest>, JsonRejection>,
 ) -> Answer<Json<CommandAnswer>> {
     let wanted = body(request)?.parallelism;
@@ -130,18 +136,22 @@ pub(super) async fn rescale(
             "parallelism is {wanted}, but must be from 1 to {max}"
         ))
     })?;
-    let checkpoint = api.commands.ask(Ask::Rescale { parallelism }).await?;
+    let checkpoint = api.ask(&seat, Ask::Rescale { parallelism }).await?;
     Ok(answer(checkpoint))
 }
 
-pub(super) async fn release(State(api): State<Api>, Path(id): Path<String>) -> Answer<StatusCode> {
+pub(super) async fn release(
+    State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
+    Path(id): Path<String>,
+) -> Answer<StatusCode> {
     let number = id
         .parse()
         .ok()
         .filter(|id| api.status.checkpoint(*id).is_some());
     let checkpoint = number.and_then(|number| CheckpointId::new(number).ok());
     let checkpoint = checkpoint.ok_or_else(|| Problem::no_such_checkpoint(&id))?;
-    api.commands.ask(Ask::Release { checkpoint }).await?;
+    api.ask(&seat, Ask::Release { checkpoint }).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use axum::http::StatusCode;
 use axum::response::Sse;
 use axum::response::sse::{Event, KeepAlive};
@@ -13,7 +13,8 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::{Api, Problem};
+use super::bounded::Work;
+use super::{Api, Problem, Seat};
 use crate::job_event::JobEvent;
 
 struct Subscription {
@@ -21,11 +22,14 @@ struct Subscription {
     is_over: bool,
     /// Held as long as the stream is read.
     _permit: OwnedSemaphorePermit,
+    /// A stream is no idle connection, however seldom something happens.
+    _work: Work,
 }
 
 /// Every event from now on, until the job is over.
 pub(super) async fn events(
     State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
 ) -> Result<Sse<impl Stream<Item = Result<Event, Infallible>>>, Problem> {
     let permit = Arc::clone(&api.event_streams)
         .try_acquire_owned()
@@ -37,6 +41,7 @@ pub(super) async fn events(
         events: api.status.subscribe(),
         is_over: false,
         _permit: permit,
+        _work: seat.work(),
     };
     Ok(Sse::new(unfold(subscription, next)).keep_alive(KeepAlive::default()))
 }

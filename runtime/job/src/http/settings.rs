@@ -1,12 +1,12 @@
 //! Settings that change while the job runs.
 
 use axum::Json;
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{ConnectInfo, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Api, Problem};
+use super::{Api, Problem, Seat};
 use crate::command::{Ask, CommandError};
 use crate::model::{LogLevelView, SettingsView};
 
@@ -63,6 +63,7 @@ impl SettingsRequest {
 
 pub(super) async fn change(
     State(api): State<Api>,
+    ConnectInfo(seat): ConnectInfo<Seat>,
     request: Result<Json<SettingsRequest>, JsonRejection>,
 ) -> Result<Json<SettingsView>, Problem> {
     let Json(request) = request.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
@@ -75,7 +76,7 @@ pub(super) async fn change(
         checkpoint_interval_ms: settings.checkpoint_interval_ms,
         retained_checkpoints: settings.retained_checkpoints,
     };
-    match api.commands.ask(ask).await {
+    match api.ask(&seat, ask).await {
         // A job that is over takes none, and it does not matter.
         Ok(_) | Err(CommandError::Over) => Ok(Json(settings)),
         Err(error) => Err(error.into()),

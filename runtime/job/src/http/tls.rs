@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::Listener;
+use axum::extract::connect_info::Connected;
+use axum::serve::{IncomingStream, Listener};
 use tidegate_api::job_config::SecureApiConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc, watch};
@@ -21,13 +22,13 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::ServerConfig;
 use tokio_rustls::server::TlsStream;
 
-use super::bounded::{ACCEPT_PAUSE, CONNECTIONS_MAX, Connection};
+use super::bounded::{ACCEPT_PAUSE, Connection, Connections, Seat};
 pub(super) use certificates::CertificateError;
 use certificates::Certificates;
 
 /// Handshakes at once; a further client waits.
 const HANDSHAKES_MAX: usize = 32;
-/// How long a handshake may take.
+/// How long a handshake may take, and the wait for a place after it.
 const HANDSHAKE_LIMIT: Duration = Duration::from_secs(5);
 /// How often the certificates' files are looked at.
 const RELOAD_INTERVAL: Duration = Duration::from_secs(10);
@@ -81,6 +82,12 @@ impl Listener for TlsListener {
     }
 }
 
+impl Connected<IncomingStream<'_, TlsListener>> for Seat {
+    fn connect_info(stream: IncomingStream<'_, TlsListener>) -> Self {
+        stream.io().seat()
+    }
+}
+
 /// Replaces what the server shows and trusts when the files have changed; what is broken is told
 /// and not used.
 async fn reload(
@@ -119,7 +126,7 @@ async fn accept(
     ready: mpsc::Sender<Accepted>,
 ) {
     let handshakes = Arc::new(Semaphore::new(HANDSHAKES_MAX));
-    let connections = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let connections = Connections::new();
     loop {
         let Ok(handshake) = Arc::clone(&handshakes).acquire_owned().await else {
             return;
@@ -133,13 +140,13 @@ async fn accept(
             continue;
         };
         let acceptor = TlsAcceptor::from(Arc::clone(&server.borrow()));
-        let (connections, ready) = (Arc::clone(&connections), ready.clone());
+        let (connections, ready) = (connections.clone(), ready.clone());
         tokio::spawn(async move {
             match timeout(HANDSHAKE_LIMIT, acceptor.accept(stream)).await {
                 Ok(Ok(stream)) => {
+                    let admitted = timeout(HANDSHAKE_LIMIT, connections.admit(stream)).await;
                     drop(handshake);
-                    if let Ok(permit) = connections.try_acquire_owned() {
-                        let connection = Connection::new(stream, permit);
+                    if let Ok(connection) = admitted {
                         // The server may have stopped meanwhile.
                         let _ = ready.send((connection, address)).await;
                     }

@@ -20,12 +20,13 @@ use crate::clock::system_ms;
 use crate::error::Exit;
 use crate::model::LastExitView;
 use crate::supervised::{
-    LAST_EXIT_ENV, PROCESS_RESTARTS_ENV, RUNNING, STORE_TESTED_ENV, SUPERVISOR_ENV, TESTED,
+    LAST_EXIT_ENV, PROCESS_RESTARTS_ENV, RUNNING, START_GENERATION_ENV, STARTS, STORE_TESTED_ENV,
+    SUPERVISOR_ENV, TESTED,
 };
 
-/// How long the last lines of a process that has ended are waited for; a child of its own may hold
+/// How long the last words of a process that has ended are waited for; a child of its own may hold
 /// its standard error open.
-const LINES_LIMIT: Duration = Duration::from_secs(1);
+const LAST_WORDS_LIMIT: Duration = Duration::from_secs(1);
 /// SIGKILL and SIGTERM, by their numbers on Linux.
 const KILL: i32 = 9;
 const TERM: i32 = 15;
@@ -37,6 +38,8 @@ const OUT_OF_MEMORY: &str = Reason::OutOfMemory.as_str();
 pub(super) struct Handover {
     /// The storage URL whose store is tested.
     pub(super) tested: Option<String>,
+    /// Which start of the job each child is.
+    pub(super) start_generation: Option<u64>,
     /// Children before the next one.
     pub(super) restart_count: u32,
     last_exit: Option<LastExitView>,
@@ -55,6 +58,7 @@ pub(super) struct Child {
     pub(super) id: Pid,
     lines: Arc<Mutex<LastLines>>,
     lines_done: Receiver<()>,
+    words_done: Receiver<()>,
 }
 
 impl Child {
@@ -65,21 +69,32 @@ impl Child {
         let mut command = Command::new("/proc/self/exe");
         command.arg0(words.next().unwrap_or_default()).args(words);
         command.env_remove(SUPERVISE_ENV);
+        command.env_remove(START_GENERATION_ENV);
         command.env(SUPERVISOR_ENV, process::id().to_string());
         command.env(PROCESS_RESTARTS_ENV, handover.restart_count.to_string());
         if let Some(url) = &handover.tested {
             command.env(STORE_TESTED_ENV, url);
+        }
+        if let Some(generation) = handover.start_generation {
+            command.env(START_GENERATION_ENV, generation.to_string());
         }
         if let Some(ended) = &handover.last_exit {
             command.env(LAST_EXIT_ENV, serde_json::to_string(ended)?);
         }
         command.stdin(Stdio::from(OwnedFd::from(child_end)));
         command.stderr(Stdio::piped());
+        // A terminal sends Ctrl-C to a whole group: what is passed on would be a second one.
+        command.process_group(0);
         let mut child = command.spawn()?;
         let id = i32::try_from(child.id()).ok().and_then(Pid::from_raw);
         let id = id.ok_or_else(|| io::Error::other("the job process has no id"))?;
         let number = handover.restart_count;
-        let listen = move || listen(own_end, number, &events);
+        let (done, words_done) = mpsc::channel();
+        let listen = move || {
+            listen(own_end, number, &events);
+            // The supervisor may have given up waiting.
+            let _ = done.send(());
+        };
         thread::Builder::new()
             .name("tidegate-child".into())
             .spawn(listen)?;
@@ -96,13 +111,16 @@ impl Child {
             id,
             lines,
             lines_done,
+            words_done,
         })
     }
 
-    /// Adds the child's last lines to how it ended.
+    /// Waits until all that the child has said is an event, and adds its last lines to how it
+    /// ended.
     pub(super) fn finish(self, mut ended: Ended) -> Ended {
         // Whether they are complete or late, there is no more to wait for.
-        let _ = self.lines_done.recv_timeout(LINES_LIMIT);
+        let _ = self.words_done.recv_timeout(LAST_WORDS_LIMIT);
+        let _ = self.lines_done.recv_timeout(LAST_WORDS_LIMIT);
         let mut lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         ended.view.last_lines = lines.take();
         ended
@@ -112,15 +130,25 @@ impl Child {
 /// Tells the supervisor what the child says.
 fn listen(socket: UnixStream, number: u32, events: &Sender<Event>) {
     for line in BufReader::new(socket).lines().map_while(Result::ok) {
-        let event = match line.strip_prefix(TESTED) {
-            Some(url) => Event::Tested(url.to_owned()),
-            None if line == RUNNING => Event::Running(number),
-            None => continue,
+        let Some(event) = event(&line, number) else {
+            continue;
         };
         if events.send(event).is_err() {
             return;
         }
     }
+}
+
+/// What a line of the child with this number means.
+fn event(line: &str, number: u32) -> Option<Event> {
+    if line == RUNNING {
+        return Some(Event::Running(number));
+    }
+    if let Some(generation) = line.strip_prefix(STARTS) {
+        return generation.parse().ok().map(Event::Starts);
+    }
+    let url = line.strip_prefix(TESTED)?;
+    Some(Event::Tested(url.to_owned()))
 }
 
 /// Passes the child's standard error on and keeps its last lines.
@@ -190,7 +218,7 @@ impl Ended {
         let limit = limit.map_or_else(String::new, |limit| format!(" of {limit}"));
         self.view.description = format!(
             "was killed at the container's memory limit{limit}: raise resources.limits.memory, or \
-             the parallelism so that each pod holds less"
+             lower the parallelism"
         );
         self.view.category = Some(OUT_OF_MEMORY.to_owned());
     }

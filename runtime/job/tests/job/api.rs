@@ -81,9 +81,33 @@ fn a_savepoint_is_taken_looked_at_and_given_up() {
     let is_newer = |event: &Value| event["checkpoint"]["id"].as_u64() > Some(id);
     process.wait_for("checkpointCompleted", is_newer);
     assert_eq!(client.delete(&format!("/v1/checkpoints/{id}")), 204);
-    let is_gone = |client: &Client| client.get(&format!("/v1/checkpoints/{id}")).0 == 404;
-    client.wait_until("gone", is_gone);
+    assert_eq!(client.get(&format!("/v1/checkpoints/{id}")).0, 404);
     assert_eq!(client.delete(&format!("/v1/checkpoints/{id}")), 404);
+}
+
+#[test]
+fn a_checkpoint_that_was_given_up_is_not_listed_though_none_completes_after_it() {
+    let mut job = served_job();
+    job.config["checkpoint"]["intervalMs"] = json!(null);
+    let mut process = job.start();
+    let client = Client::of(&mut process);
+    client.wait_for_phase("Running");
+    let savepoint = || {
+        let (status, answer) = client.post("/v1/savepoints", &Value::Null);
+        assert_eq!(status, 201, "{answer}");
+        answer["checkpoint"].clone()
+    };
+    let (given_up, kept) = (savepoint(), savepoint());
+    let path = format!("/v1/checkpoints/{given_up}");
+    assert_eq!(client.delete(&path), 204);
+    let listed = client.json("/v1/checkpoints");
+    assert_eq!(listed.as_array().unwrap().len(), 1, "{listed}");
+    assert_eq!(listed[0]["id"], kept);
+    assert_eq!(client.json("/v1/job")["lastCheckpoint"]["id"], kept);
+    assert_eq!(client.get(&path).0, 404);
+    assert_eq!(client.delete(&path), 404);
+    // The one that the job goes on from stays.
+    assert_eq!(client.delete(&format!("/v1/checkpoints/{kept}")), 409);
 }
 
 #[test]

@@ -14,11 +14,16 @@ pub(crate) struct Client {
 
 impl Client {
     pub(crate) fn of(process: &mut Process) -> Self {
+        Self::at(&process.address(), LIMIT)
+    }
+
+    /// Waits no longer than this for each answer.
+    pub(crate) fn at(address: &str, limit: Duration) -> Self {
         let config = ureq::Agent::config_builder().http_status_as_error(false);
-        let config = config.timeout_global(Some(LIMIT)).build();
+        let config = config.timeout_global(Some(limit)).build();
         Self {
             agent: config.into(),
-            base: format!("http://{}", process.address()),
+            base: format!("http://{address}"),
         }
     }
 

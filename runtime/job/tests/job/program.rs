@@ -3,6 +3,7 @@
 use std::env;
 use std::path::PathBuf;
 use std::process;
+use std::thread;
 use std::time::Duration;
 
 use tidegate::job_config::{JOB_CONFIG_ENV, JobConfig};
@@ -11,6 +12,7 @@ use tidegate::{Exit, JobGraph};
 use tidegate_protocol::MaxParallelism;
 
 use crate::numbers::Numbers;
+use crate::places::{self, Files};
 use crate::written::Written;
 
 /// The variable with [`Plan`], by which a test tells the process what to do.
@@ -24,12 +26,19 @@ pub(crate) struct Plan {
     pub(crate) pause_us: u64,
     /// Panics at this number unless the marker file is there; makes it first.
     pub(crate) panic_once_at: Option<(u64, PathBuf)>,
+    /// Holds up the first number, and every barrier behind it, until the first file is there; makes
+    /// the second one when it does.
+    pub(crate) waits_for: Option<(PathBuf, PathBuf)>,
     /// Returns an error at this number, always.
     pub(crate) fail_at: Option<u64>,
     /// Panics before the job begins.
     pub(crate) dies: bool,
+    /// The same unless the marker file is there; makes it first.
+    pub(crate) dies_once: Option<PathBuf>,
     /// Keeps text instead of a number.
     pub(crate) keeps_text: bool,
+    /// Writes numbers to files instead of counting them.
+    pub(crate) files: Option<Files>,
 }
 
 pub(crate) const KEY_COUNT: u64 = 100;
@@ -51,6 +60,12 @@ impl KeyedProcess for Count {
     ) -> Result<()> {
         if self.0.fail_at == Some(number) {
             return Err(format!("number {number} is not wanted").into());
+        }
+        if let Some((go_on, waits)) = self.0.waits_for.as_ref().filter(|(it, _)| !it.exists()) {
+            std::fs::write(waits, "")?;
+            while !go_on.exists() {
+                thread::sleep(Duration::from_millis(1));
+            }
         }
         if let Some((at, marker)) = &self.0.panic_once_at
             && *at == number
@@ -105,6 +120,9 @@ fn graph(max_parallelism: u32, plan: Plan) -> JobGraph {
         split_count: 7,
         pause: Duration::from_micros(plan.pause_us),
     };
+    if let Some(files) = &plan.files {
+        return places::graph(pipeline, source, plan.output.clone(), files);
+    }
     let sink = Written {
         folder: plan.output.clone(),
     };
@@ -128,6 +146,10 @@ fn job_process() {
         let config = JobConfig::from_json(&config).unwrap();
         let plan: Plan = serde_json::from_str(&env::var(PLAN_ENV).unwrap()).unwrap();
         assert!(!plan.dies, "this program is told to die");
+        if let Some(marker) = plan.dies_once.as_ref().filter(|marker| !marker.exists()) {
+            std::fs::write(marker, "").unwrap();
+            panic!("this program is told to die once");
+        }
         let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
             Ok(outcome) => Exit::of_outcome(&outcome),
             Err(error) => {

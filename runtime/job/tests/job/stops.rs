@@ -39,17 +39,15 @@ fn an_interrupt_stops_with_a_savepoint_and_the_next_run_goes_on_from_it() {
 #[test]
 fn a_second_interrupt_ends_it_at_once_and_nothing_is_lost() {
     let mut job = slow_job();
-    // A savepoint that cannot complete in time: its barrier waits for the reader's pause.
-    job.plan.pause_us = 3_000_000;
-    // One that is taken by itself before it would use that pause up.
-    job.config["checkpoint"]["intervalMs"] = json!(null);
+    job.hold_up();
     let mut process = job.start();
-    process.wait_for("phaseChanged", |event| event["phase"] == "Running");
+    job.wait_until_held_up();
     process.signal("INT");
     process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
     process.signal("INT");
     let (code, events, stderr) = process.wait_with_stderr();
     assert_eq!(code, 130, "{events:#?}\n{stderr}");
+    job.go_on();
     job.plan.pause_us = 0;
     assert_eq!(job.run().0, 0);
     job.assert_exact();

@@ -73,6 +73,102 @@ fn settings_that_are_wrong_are_not_tried_again() {
 }
 
 #[test]
+fn what_a_supervised_program_starts_from_is_honoured_once_however_often_it_dies() {
+    for kind in ["Empty", "Checkpoint"] {
+        let mut job = TestJob::new();
+        job.plan.count = 200_000;
+        job.plan.pause_us = 1000;
+        // So late a start that the machine's clock is behind.
+        job.config["startGeneration"] = json!(9_000_000_000_000_u64);
+        let mut process = job.start();
+        process.wait_for_checkpoint();
+        process.signal("INT");
+        let (_, events) = process.wait();
+        let savepoint = end(&events)["checkpoint"].clone();
+
+        job.config["startGeneration"] = json!(null);
+        job.config["startFrom"] = json!({"kind": kind});
+        let mut first = json!(null);
+        if kind == "Checkpoint" {
+            let folder = job.path("state").join("default/numbers");
+            job.config["startFrom"]["folder"] = json!(folder);
+            job.config["startFrom"]["checkpointId"] = savepoint.clone();
+            first = savepoint;
+        }
+        job.plan.dies_once = Some(job.path("has-died"));
+        job.supervise();
+        let mut process = job.start();
+        let mut expected = first;
+        for _ in 0..3 {
+            let restoring = process.wait_for("phaseChanged", |event| event["phase"] == "Restoring");
+            let restored = &restoring["restoredCheckpoint"];
+            assert!(
+                *restored == expected || restored.as_u64() > expected.as_u64() && expected.is_u64(),
+                "{kind}: it goes on from {restored}, not {expected}"
+            );
+            expected = json!(process.wait_for_checkpoint());
+            kill(process.child_id());
+        }
+        drop(process);
+
+        job.environment.clear();
+        job.config["startFrom"] = json!({"kind": "Latest"});
+        job.plan.pause_us = 0;
+        let (code, events) = job.run();
+        assert_eq!(code, 0, "{events:#?}");
+        job.assert_exact();
+    }
+}
+
+/// A supervised job on a terminal, whose last checkpoint is held up.
+fn slow_to_stop() -> TestJob {
+    let mut job = TestJob::new();
+    job.hold_up();
+    job.leads_group = true;
+    job.supervise();
+    job
+}
+
+/// The process group that a process is in.
+fn group_of(id: u32) -> u32 {
+    let stat = fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    fields.split(' ').nth(2).unwrap().parse().unwrap()
+}
+
+#[test]
+fn an_interrupt_from_the_terminal_reaches_the_job_once_and_it_takes_its_savepoint() {
+    let job = slow_to_stop();
+    let mut process = job.start();
+    job.wait_until_held_up();
+    let id = process.child_id();
+    assert_eq!(group_of(id), id, "the terminal's signals reach it, too");
+    process.signal_group("INT");
+    process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
+    job.go_on();
+    let (code, events) = process.wait();
+    assert_eq!(code, 0, "{events:#?}");
+    assert_eq!(end(&events)["phase"], "Stopped");
+    let checkpoints = named(&events, "checkpointCompleted");
+    let last = &checkpoints.last().unwrap()["checkpoint"];
+    assert_eq!(last["kind"], "Savepoint");
+    assert_eq!(end(&events)["checkpoint"], last["id"]);
+}
+
+#[test]
+fn a_second_interrupt_from_the_terminal_ends_a_supervised_job_at_once() {
+    let job = slow_to_stop();
+    let mut process = job.start();
+    job.wait_until_held_up();
+    process.signal_group("INT");
+    process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
+    process.signal_group("INT");
+    let (code, events) = process.wait();
+    assert_eq!(code, 130, "{events:#?}");
+    assert!(named(&events, "checkpointCompleted").is_empty());
+}
+
+#[test]
 fn a_process_that_is_told_to_end_leaves_a_checkpoint_and_the_code_0() {
     let mut job = TestJob::on_a_cluster(1);
     job.supervise();

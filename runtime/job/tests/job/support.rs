@@ -3,6 +3,7 @@
 use std::env;
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
@@ -27,6 +28,8 @@ pub(crate) struct TestJob {
     pub(crate) plan: Plan,
     /// Set for the process.
     pub(crate) environment: Vec<(String, String)>,
+    /// Whether the process leads a process group, as on a terminal.
+    pub(crate) leads_group: bool,
 }
 
 /// A running process of a job, killed when dropped.
@@ -59,15 +62,19 @@ impl TestJob {
             count: 20_000,
             pause_us: 0,
             panic_once_at: None,
+            waits_for: None,
             fail_at: None,
             dies: false,
+            dies_once: None,
             keeps_text: false,
+            files: None,
         };
         Self {
             folder,
             config,
             plan,
             environment: Vec::new(),
+            leads_group: false,
         }
     }
 
@@ -89,6 +96,9 @@ impl TestJob {
         command.env(PLAN_ENV, serde_json::to_string(&self.plan).unwrap());
         command.envs(self.environment.clone());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        if self.leads_group {
+            command.process_group(0);
+        }
         let mut child = command.spawn().unwrap();
         let stdout = BufReader::new(child.stdout.take().unwrap());
         let (sender, events) = mpsc::channel();
@@ -124,6 +134,24 @@ impl TestJob {
         job.config["onTerminate"] = json!("Checkpoint");
         job.config["startGeneration"] = json!(start_generation);
         job
+    }
+
+    /// Has the job hold up its last checkpoint until it may go on; no other one comes before.
+    pub(crate) fn hold_up(&mut self) {
+        self.config["checkpoint"]["intervalMs"] = json!(null);
+        self.plan.waits_for = Some((self.path("go-on"), self.path("held-up")));
+    }
+
+    pub(crate) fn wait_until_held_up(&self) {
+        let deadline = Instant::now() + LIMIT;
+        while !self.path("held-up").exists() {
+            assert!(Instant::now() < deadline, "it does not come so far");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    pub(crate) fn go_on(&self) {
+        fs::write(self.path("go-on"), "").unwrap();
     }
 
     /// Has the process supervise itself.
@@ -216,12 +244,12 @@ impl Process {
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let id = self.child.id().to_string();
-        let status = Command::new("kill")
-            .args(["-s", name, &id])
-            .status()
-            .unwrap();
-        assert!(status.success());
+        send(name, &self.child.id().to_string());
+    }
+
+    /// Signals the whole group that the process leads, as a terminal does at Ctrl-C.
+    pub(crate) fn signal_group(&self, name: &str) {
+        send(name, &format!("-{}", self.child.id()));
     }
 
     /// The one process that it has started itself.
@@ -272,6 +300,12 @@ impl Process {
             stderr,
         )
     }
+}
+
+fn send(signal: &str, target: &str) {
+    let mut command = Command::new("kill");
+    let status = command.args(["-s", signal, "--", target]).status();
+    assert!(status.unwrap().success());
 }
 
 impl Drop for Process {

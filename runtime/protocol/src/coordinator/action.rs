@@ -64,6 +64,12 @@ pub enum Action {
         /// Its entry.
         entry: Box<Entry>,
     },
+    /// Checkpoints were released and none was added; for status and the job API. It comes before
+    /// the answers to those who asked.
+    CheckpointsReleased {
+        /// The entries that the log retains now, ascending.
+        retained: Vec<LogNumber>,
+    },
     /// A checkpoint failed; for status, the job API and logs.
     CheckpointFailed {
         /// Which one.

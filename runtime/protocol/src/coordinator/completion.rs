@@ -132,6 +132,8 @@ impl Coordinator {
         match writing {
             Writing::Checkpoint => self.completed(entry),
             Writing::Release(requests) => {
+                let retained = entry.retained;
+                self.out.push(Action::CheckpointsReleased { retained });
                 for (request, checkpoint) in requests {
                     let result = Ok(Some(checkpoint));
                     self.out.push(Action::CommandDone { request, result });

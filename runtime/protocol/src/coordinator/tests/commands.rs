@@ -179,6 +179,27 @@ fn a_savepoint_stays_until_it_is_released() {
 }
 
 #[test]
+fn what_is_retained_after_a_release_is_told_before_the_answer() {
+    let mut script = Script::running();
+    let (released, kept) = (script.checkpoint(), script.checkpoint());
+    script.taken();
+    script.command(Command::Release {
+        request: 1,
+        checkpoint: released,
+    });
+    let retained = script.newest().retained.clone();
+    let retained_id = script.log[&retained[0]].manifest().unwrap().checkpoint;
+    assert_eq!((retained.len(), retained_id), (1, kept));
+    let position = |wanted: &Action| script.actions.iter().position(|action| action == wanted);
+    let told = position(&Action::CheckpointsReleased { retained });
+    let answered = position(&Action::CommandDone {
+        request: 1,
+        result: Ok(Some(released)),
+    });
+    assert!(told.is_some() && told < answered, "{:#?}", script.actions);
+}
+
+#[test]
 fn the_end_waits_for_a_collection_but_not_for_ever() {
     let mut script = Script::running();
     script.holds_collections = true;
