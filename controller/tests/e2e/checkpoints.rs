@@ -163,3 +163,41 @@ fn the_policy_delete_removes_every_file_of_the_job_and_no_other() {
     let committed = kept.wait_results_beyond(0);
     kept.wait_results_beyond(committed + 500);
 }
+
+/// The old log cannot fence the new one's writers, nor the other way round: what comes after the
+/// newest checkpoint must neither be lost nor given twice.
+#[test]
+fn a_job_that_moves_to_another_storage_takes_its_state_along() {
+    let space = Space::new("move");
+    let mut job = Job::new(&space, "counts").start();
+    job.wait_results_beyond(500);
+    let kept = savepoint(&space, "counts", "before-move");
+    let number = kept["status"]["id"].as_i64().expect("a number");
+    let url = format!("s3://{}/moved", space.bucket);
+    job.change("checkpoint.storage.url", json!(url));
+    let manifest = job.manifest.to_string();
+    let refused = space.try_kubectl(&["apply", "-f", "-"], Some(&manifest));
+    let why = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(why.contains("set startFrom in the same change"), "{why}");
+
+    let from = format!(
+        "s3://{}/checkpoints/{}/counts",
+        space.bucket, space.namespace
+    );
+    job.change("startFrom", json!(from));
+    job.apply();
+    job.wait("the upgrade is complete", SOON, |job| {
+        job["status"]["upgrade"]["phase"] == "Complete"
+    });
+    let committed = job.checked_results().check().expect("checked");
+    job.wait_results_beyond(committed + 500);
+    let status = job.wait_ready()["status"]["latestCheckpoint"].clone();
+    let location = status["location"].as_str().expect("a location");
+    assert!(location.starts_with(&url), "{location}");
+
+    // Its object is still there, and is what gives it up, in the old log.
+    assert!(retained(&space).contains(&number));
+    space.kubectl(&["delete", "checkpoint", "before-move", "--timeout=90s"]);
+    assert!(!retained(&space).contains(&number));
+    job.wait_results_beyond(committed + 1000);
+}
