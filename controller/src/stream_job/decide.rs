@@ -5,7 +5,7 @@ use tidegate_api::status::{Reason, UpgradePhase};
 
 use super::draft::{Draft, Verdict};
 use super::live::{run, was_finished};
-use super::prove::{Proof, proof, roll_back};
+use super::prove::{Proof, begin_proof_anew, proof, roll_back};
 use super::roles::Roles;
 use super::standing::proves_let_go;
 use super::standstill::{suspend, suspended};
@@ -168,11 +168,7 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
 /// The new revision has to prove itself.
 fn prove(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     if current.replicas == 0 {
-        // It comes back from a standstill, and its time begins anew.
-        let now = to_text(draft.observed.now_ms);
-        if let Some(upgrade) = &mut draft.upgrade {
-            upgrade.phase_time = Some(now);
-        }
+        begin_proof_anew(draft);
         rest(draft, roles);
         run(draft, current);
         return;

@@ -34,6 +34,14 @@ pub(super) enum Proof {
     Refuted(String),
 }
 
+/// A revision comes back from a standstill, and its time to prove itself begins anew.
+pub(super) fn begin_proof_anew(draft: &mut Draft<'_>) {
+    let now = to_text(draft.observed.now_ms);
+    if let Some(upgrade) = &mut draft.upgrade {
+        upgrade.phase_time = Some(now);
+    }
+}
+
 /// Looks at a revision that was let go.
 pub(super) fn proof(draft: &Draft<'_>, current: &RevisionFacts) -> Proof {
     let standing = draft.standing(&current.revision);

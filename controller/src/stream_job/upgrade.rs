@@ -1,13 +1,13 @@
 //! One revision takes over from another: brought up beside it, let go when the old one has stopped.
 
-use tidegate_api::job_config::{JobConfig, StartPoint, StorageConfig};
+use tidegate_api::job_config::{JobConfig, StartPoint};
 use tidegate_api::spec::UpgradeMode;
 use tidegate_api::status::{Reason, UpgradePhase, UpgradeStatus};
 
 use super::draft::{Draft, Verdict, start_of};
 use super::live::{replace, run, was_finished};
 use super::old_revision::{Old, is_worth_keeping, old};
-use super::prove::{MESSAGE_BYTES_MAX, Proof, come_back, proof, rolled_back};
+use super::prove::{MESSAGE_BYTES_MAX, Proof, begin_proof_anew, come_back, proof, rolled_back};
 use super::roles::Roles;
 use super::standing::{Standing, has_pods, of_pod};
 use super::standstill::suspend;
@@ -93,15 +93,11 @@ fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
         draft.scale(candidate, 0);
     }
     let mut owner = current;
-    if current.replicas == 0
-        && let Some(upgrade) = &mut draft.upgrade
-        && upgrade.from_revision != current.revision
-    {
-        // It comes back from a standstill, and its time to prove itself begins anew.
-        upgrade.phase_time = Some(to_text(draft.observed.now_ms));
-    }
     if draft.wanted.job.is_suspended {
         suspend(draft, current);
+    } else if current.replicas == 0 && roles.spare.is_some() {
+        begin_proof_anew(draft);
+        run(draft, current);
     } else if comes_back(draft, current, roles) {
         owner = roles.spare.unwrap_or(current);
     } else {
@@ -379,10 +375,11 @@ fn hand_over(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, 
 /// Whether the old revision may still work, and another log than the new one's would have to tell
 /// it that it must not.
 fn is_unfenced(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
-    let place = |storage: &StorageConfig| (storage.url.clone(), storage.endpoint.clone());
-    let config = current.config.as_ref();
-    let is_moved =
-        config.is_some_and(|config| place(&config.storage) != place(&draft.wanted.storage));
+    let new = &draft.wanted.storage;
+    let is_moved = current.config.as_ref().is_some_and(|config| {
+        let old = &config.storage;
+        (&old.url, &old.endpoint) != (&new.url, &new.endpoint)
+    });
     let may_work = |pod: &PodFacts| match of_pod(pod) {
         Standing::Says(_, view) => matches!(
             view.phase,

@@ -158,6 +158,37 @@ fn the_stable_revision_comes_back_after_a_third_was_refused() {
     assert_eq!(after.decision, Decision::Steady);
 }
 
+/// Its time to prove itself begins anew when it goes on, and not at each look.
+#[test]
+fn an_unproven_revision_that_stands_still_after_a_third_was_refused_is_left_alone() {
+    let (mut observed, stable, unproven) = third_asked_for();
+    observed.now_ms += 601_000;
+    let upgrade = std::sync::Arc::make_mut(&mut observed.job).status.as_mut();
+    let upgrade = upgrade.unwrap().upgrade.as_mut().unwrap();
+    upgrade.phase_time = Some(crate::time::to_text(observed.now_ms));
+    assert_eq!(phase(&step(&mut observed)), UpgradePhase::Refused);
+    edit(&mut observed, |spec| spec.suspend = true);
+    set_view(&mut observed, 0, |view| view.phase = Phase::Stopped);
+    step(&mut observed);
+    observed.pods.clear();
+    let still = step(&mut observed);
+    let later = step(&mut observed);
+    assert_eq!(later.status, still.status);
+    assert!(facts(&observed, &stable).is_some());
+
+    edit(&mut observed, |spec| spec.suspend = false);
+    observed.now_ms += 3_600_000;
+    let resumed = step(&mut observed);
+    assert_eq!(resumed.status.revision.as_ref(), Some(&unproven));
+    observed.pods = vec![saying(&unproven, view(Phase::Running))];
+    let proving = step(&mut observed);
+    assert_eq!(
+        proving.status.revision,
+        Some(unproven),
+        "its time is not over"
+    );
+}
+
 #[test]
 fn a_revision_that_proves_itself_while_a_third_is_prepared_is_the_stable_one() {
     let (mut observed, stable, proven) = third_asked_for();
