@@ -8,15 +8,17 @@ mod launch;
 mod splits;
 
 use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use futures::FutureExt;
 use tidegate_protocol::{Attempt, CheckpointId, FromWorker, OperatorId, OperatorKind, ToWorker};
 use tidegate_storage::JobFolder;
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{oneshot, watch};
 
 use crate::chunk::Barrier;
-use crate::error::{BoxError, category, describe, is_permanent};
+use crate::error::{BoxError, category, describe, is_permanent, panic_message};
 use crate::graph::JobGraph;
 use crate::metrics::OperatorMetrics;
 use crate::task::{CommitTracker, Control, Slots};
@@ -155,7 +157,15 @@ impl Office {
             ToWorker::Deploy(deployment) => {
                 self.cancel().await;
                 let attempt = deployment.attempt;
-                if let Err(error) = self.deploy(*deployment).await {
+                // Who waits for this worker would wait for ever if it ended here.
+                let deployed = AssertUnwindSafe(self.deploy(*deployment)).catch_unwind();
+                let deployed = deployed.await.unwrap_or_else(|panic| {
+                    Err(DeployError {
+                        operator: None,
+                        error: panic_message(&*panic).into(),
+                    })
+                });
+                if let Err(error) = deployed {
                     self.cancel().await;
                     self.fail(attempt, &error);
                 }

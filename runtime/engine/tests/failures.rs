@@ -3,13 +3,17 @@
 
 mod harness;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
-use harness::{Collect, Committed, Job, Numbers};
+use futures::future::BoxFuture;
+use harness::{Collect, Collecting, Committed, Job, Numbers, NumbersReader};
+use rustix::process::{Resource, Rlimit, setrlimit};
+use serde_json::Value;
 use tidegate_engine::state::ValueState;
 use tidegate_engine::{
-    JobGraph, KeyedContext, KeyedProcess, Output, PermanentError, Pipeline, Result,
+    JobGraph, KeyedContext, KeyedProcess, Output, PermanentError, Pipeline, Result, Sink,
+    SinkContext, SinkRecovery, Source, SourceContext, Split, SplitState,
 };
 use tidegate_protocol::{FailureCategory, FromWorker, Manifest};
 use tokio::sync::watch;
@@ -225,4 +229,188 @@ async fn a_store_that_refuses_writes_fails_the_checkpoint_and_not_the_job() {
     let after = run.job.trigger(false).await;
     run.job.complete(&after).await;
     finish(run, &after, 4).await;
+}
+
+/// Bytes of address space that this process has.
+fn address_space() -> u64 {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap();
+    let pages: u64 = statm.split(' ').next().unwrap().parse().unwrap();
+    pages * u64::try_from(rustix::param::page_size()).unwrap()
+}
+
+fn limit_address_space(bytes: Option<u64>) {
+    let limits = Rlimit {
+        current: bytes,
+        maximum: None,
+    };
+    setrlimit(Resource::As, limits).unwrap();
+}
+
+#[test]
+#[ignore = "limits its whole process: the next test runs it in one of its own"]
+fn a_process_without_room_for_threads() {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let mut run = start(Failure::Error).await;
+        run.job.deploy(None, 1).await;
+        run.limit.send_replace(50);
+        run.job.wait_records("count", 50).await;
+        let manifest = run.job.trigger(false).await;
+        run.job.complete(&manifest).await;
+        run.job.cancel().await;
+        // Room for a few stacks of 2 MiB, but not for fifteen.
+        limit_address_space(Some(address_space() + (8 << 20)));
+        run.job.begin(Some(&manifest), 16).await;
+        let event = run.job.event().await;
+        limit_address_space(None);
+        match event {
+            FromWorker::Failed {
+                message,
+                is_permanent,
+                ..
+            } => {
+                let start = "the system does not start 16 compute threads: ";
+                assert!(message.starts_with(start), "{message}");
+                assert!(message.contains("lower the parallelism"), "{message}");
+                assert!(!is_permanent);
+            }
+            other => panic!("{other:?}"),
+        }
+        finish(run, &manifest, 2).await;
+    });
+}
+
+#[test]
+fn a_thread_that_the_system_refuses_fails_the_attempt_and_not_the_worker() {
+    let itself = std::env::current_exe().unwrap();
+    let name = "a_process_without_room_for_threads";
+    let ran = std::process::Command::new(itself)
+        .args(["--exact", name, "--ignored", "--nocapture"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&ran.stdout);
+    let errors = String::from_utf8_lossy(&ran.stderr);
+    assert!(said.contains("1 passed"), "{said}{errors}");
+}
+
+/// Where the user's code panics outside of its subtasks.
+#[derive(Clone, Copy, PartialEq, Debug)]
+enum At {
+    Discover,
+    Recover,
+    Commit,
+    Nowhere,
+}
+
+#[derive(Clone)]
+struct PanicsAt(Arc<Mutex<At>>);
+
+impl PanicsAt {
+    fn set(&self, at: At) {
+        *self.0.lock().unwrap() = at;
+    }
+
+    fn pass(&self, at: At) {
+        let set = *self.0.lock().unwrap();
+        assert!(set != at, "unlucky at {at:?}");
+    }
+}
+
+struct UnluckySource(PanicsAt, Numbers);
+
+impl Source for UnluckySource {
+    type Item = u64;
+    type Reader = NumbersReader;
+
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
+        self.0.pass(At::Discover);
+        self.1.discover(known)
+    }
+
+    fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<NumbersReader> {
+        self.1.reader(splits, context)
+    }
+}
+
+struct UnluckySink(PanicsAt, Collect<u64>);
+
+impl Sink for UnluckySink {
+    type Item = u64;
+    type Writer = Collecting<u64>;
+
+    fn writer(&self, context: SinkContext) -> Result<Self::Writer> {
+        self.1.writer(context)
+    }
+
+    fn commit(&self, transactions: Vec<Value>) -> BoxFuture<'static, Result<()>> {
+        self.0.pass(At::Commit);
+        self.1.commit(transactions)
+    }
+
+    fn recover(&self, _: SinkRecovery, items: Vec<Value>) -> BoxFuture<'static, Result<()>> {
+        self.0.pass(At::Recover);
+        self.1.commit(items)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_panic_outside_of_subtasks_fails_the_attempt_by_the_operator_s_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let (panics, committed) = (
+        PanicsAt(Arc::new(Mutex::new(At::Discover))),
+        Committed::default(),
+    );
+    let (limit, limited) = watch::channel(50);
+    let numbers = Numbers {
+        limit: limited,
+        total: 100,
+        split_count: 4,
+    };
+    let collect = Collect {
+        committed: committed.clone(),
+        show: |number: &u64| format!("{number:04}"),
+    };
+    let pipeline = Pipeline::new();
+    pipeline
+        .source("numbers", UnluckySource(panics.clone(), numbers))
+        .sink("collect", UnluckySink(panics.clone(), collect));
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    for (at, expected_operator) in [(At::Discover, "numbers"), (At::Recover, "collect")] {
+        panics.set(at);
+        job.begin(None, 2).await;
+        assert_unlucky(job.event().await, at, expected_operator);
+    }
+    panics.set(At::Nowhere);
+    job.deploy(None, 2).await;
+    job.wait_records("collect", 50).await;
+    let manifest = job.trigger(false).await;
+    panics.set(At::Commit);
+    job.begin_commit(&manifest);
+    assert_unlucky(job.event().await, At::Commit, "collect");
+    panics.set(At::Nowhere);
+    job.cancel().await;
+    job.deploy(Some(&manifest), 3).await;
+    limit.send_replace(u64::MAX);
+    job.wait_ended().await;
+    let last = job.trigger(false).await;
+    job.complete(&last).await;
+    let all: Vec<_> = (0..100).map(|number| format!("{number:04}")).collect();
+    assert_eq!(committed.records(), all);
+    job.shutdown().await;
+}
+
+fn assert_unlucky(event: FromWorker, at: At, expected_operator: &str) {
+    match event {
+        FromWorker::Failed {
+            operator, message, ..
+        } => {
+            assert_eq!(operator.as_deref(), Some(expected_operator), "{message}");
+            assert_eq!(message, format!("panicked: unlucky at {at:?}"));
+        }
+        other => panic!("{other:?}"),
+    }
 }

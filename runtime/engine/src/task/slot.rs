@@ -19,27 +19,46 @@ struct Slot {
     thread: std::thread::JoinHandle<()>,
 }
 
+impl Slot {
+    fn start(number: usize) -> std::io::Result<Self> {
+        let (tasks, mut queue) = mpsc::unbounded_channel::<Task>();
+        let (built, is_built) = std::sync::mpsc::sync_channel(1);
+        let name = format!("slot-{number}");
+        // The scheduler is made on its thread: it must not be dropped by who asks for it, who may
+        // be in a scheduler of his own.
+        let thread = std::thread::Builder::new().name(name).spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_time()
+                .build();
+            let runtime = match runtime {
+                Ok(runtime) => runtime,
+                Err(error) => {
+                    let _ = built.send(Err(error));
+                    return;
+                }
+            };
+            let _ = built.send(Ok(()));
+            let local = tokio::task::LocalSet::new();
+            local.block_on(&runtime, async move {
+                while let Some(task) = queue.recv().await {
+                    tokio::task::spawn_local(task());
+                }
+            });
+        })?;
+        is_built.recv().map_err(std::io::Error::other)??;
+        Ok(Self { tasks, thread })
+    }
+}
+
 impl Slots {
     /// Starts threads up to this many.
     ///
     /// # Errors
-    /// The system refuses a thread.
+    /// The system refuses a thread, or what its scheduler needs.
     pub(crate) fn ensure(&mut self, count: usize) -> std::io::Result<()> {
         while self.threads.len() < count {
-            let (tasks, mut queue) = mpsc::unbounded_channel::<Task>();
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_time()
-                .build()?;
-            let name = format!("slot-{}", self.threads.len());
-            let thread = std::thread::Builder::new().name(name).spawn(move || {
-                let local = tokio::task::LocalSet::new();
-                local.block_on(&runtime, async move {
-                    while let Some(task) = queue.recv().await {
-                        tokio::task::spawn_local(task());
-                    }
-                });
-            })?;
-            self.threads.push(Slot { tasks, thread });
+            let slot = Slot::start(self.threads.len())?;
+            self.threads.push(slot);
         }
         Ok(())
     }

@@ -151,7 +151,9 @@ impl SinkSnapshots {
             let result = if transactions.is_empty() {
                 Ok(())
             } else {
-                sink.commit(transactions).await
+                let commit = AssertUnwindSafe(async { sink.commit(transactions).await });
+                let committed = commit.catch_unwind().await;
+                committed.unwrap_or_else(|panic| Err(panic_message(&*panic).into()))
             };
             if result.is_ok() {
                 let mut pending = pending.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,9 +1,11 @@
 //! From a deployment to running subtasks.
 
 use std::collections::{HashMap, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 
+use futures::FutureExt;
 use tidegate_protocol::{
     ChainId, Deployment, OperatorId, OperatorRestore, SubtaskDeployment, SubtaskId, SubtaskIndex,
 };
@@ -13,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use super::launch::{Launch, OutletPlan};
 use super::{DeployError, Office, Running, SubtaskMetrics, splits};
 use crate::chunk::Element;
-use crate::error::{PermanentError, Result};
+use crate::error::{PermanentError, Result, panic_message};
 use crate::graph::{Exchange, NodeBody};
 use crate::metrics::OperatorMetrics;
 use crate::sink::{SinkJob, SinkRecovery};
@@ -45,12 +47,7 @@ impl Office {
                 .into(),
             });
         }
-        let threads = usize::try_from(parallelism).unwrap_or(usize::MAX);
-        let started = self.slots.ensure(threads);
-        started.map_err(|error| DeployError {
-            operator: None,
-            error: error.into(),
-        })?;
+        self.start_threads(parallelism)?;
         self.recover_sinks(&deployment).await?;
         let mut splits = self.assign_splits(&deployment).await?;
         let mut channels = self.connect(parallelism);
@@ -96,6 +93,18 @@ impl Office {
         Ok(())
     }
 
+    fn start_threads(&mut self, parallelism: u32) -> Result<(), DeployError> {
+        let count = usize::try_from(parallelism).unwrap_or(usize::MAX);
+        self.slots.ensure(count).map_err(|error| DeployError {
+            operator: None,
+            error: format!(
+                "the system does not start {count} compute threads: {error}; lower the parallelism, \
+                 or raise what limits threads (`ulimit -u`, the pod's pids limit, memory)"
+            )
+            .into(),
+        })
+    }
+
     fn file_control(
         &self,
         running: &mut Running,
@@ -133,8 +142,10 @@ impl Office {
                 operator: node.id.to_string(),
                 attempt: deployment.attempt,
             };
-            sink.recover(recovery, transactions)
-                .await
+            let recovery = async { sink.recover(recovery, transactions).await };
+            let recovered = AssertUnwindSafe(recovery).catch_unwind().await;
+            recovered
+                .unwrap_or_else(|panic| Err(panic_message(&*panic).into()))
                 .map_err(|error| DeployError::of(&node.id, error))?;
         }
         Ok(())
@@ -157,7 +168,10 @@ impl Office {
                 let discovery = tokio::task::spawn_blocking(move || source.discover(&known));
                 discovery
                     .await
-                    .map_err(|error| failed(error.into()))?
+                    .unwrap_or_else(|error| match error.try_into_panic() {
+                        Ok(panic) => Err(panic_message(&*panic).into()),
+                        Err(error) => Err(error.into()),
+                    })
                     .map_err(failed)?
             };
             let splits = splits::assign(known, found, deployment.parallelism.get());

@@ -360,14 +360,19 @@ impl Job {
         }
     }
 
+    /// Tells the worker that a checkpoint is complete.
+    pub(crate) fn begin_commit(&mut self, manifest: &Manifest) {
+        self.last_completed = Some(manifest.checkpoint);
+        self.worker.send(ToWorker::CheckpointCompleted {
+            attempt: self.attempt,
+            checkpoint: manifest.checkpoint,
+        });
+    }
+
     /// Tells the worker that a checkpoint is complete, and waits for the commit.
     pub(crate) async fn complete(&mut self, manifest: &Manifest) {
-        self.last_completed = Some(manifest.checkpoint);
-        let (attempt, checkpoint) = (self.attempt, manifest.checkpoint);
-        self.worker.send(ToWorker::CheckpointCompleted {
-            attempt,
-            checkpoint,
-        });
+        let checkpoint = manifest.checkpoint;
+        self.begin_commit(manifest);
         loop {
             match self.event().await {
                 FromWorker::Committed { checkpoint: of, .. } if of == checkpoint => return,
