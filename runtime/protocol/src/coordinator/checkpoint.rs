@@ -8,10 +8,10 @@ use super::running::{Running, Stage, Writing};
 use super::{Coordinator, Phase};
 use crate::{Action, CheckpointId, CheckpointKind, JobState, SubtaskId, SubtaskSnapshot, ToWorker};
 
-/// The wait after a failed checkpoint that somebody waits for; doubles with each failure in a row.
+/// The wait after a failed checkpoint that somebody waited for; doubles with each one in a row.
 const FAILED_PAUSE_MS: i64 = 200;
-/// Doublings of that wait: at most about 50 s.
-const MAX_PAUSE_DOUBLINGS: u32 = 8;
+/// Doublings of that wait: at most 3.2 s, since a store that is well again is wanted at once.
+const MAX_PAUSE_DOUBLINGS: u32 = 4;
 
 /// Why a checkpoint is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,15 +68,13 @@ impl Running {
         Some(pending.triggered_ms.saturating_add_unsigned(timeout_ms))
     }
 
-    /// When the pause after a failed checkpoint is over.
+    /// When the pause after a failed checkpoint that somebody waited for is over. Those that fail
+    /// by the interval hold up nobody's wish.
     fn pause_end_ms(&self) -> i64 {
-        match self.settled_ms {
-            Some(settled_ms) if self.failure_count > 0 => {
-                let doublings = (self.failure_count - 1).min(MAX_PAUSE_DOUBLINGS);
-                settled_ms.saturating_add(FAILED_PAUSE_MS << doublings)
-            }
-            _ => i64::MIN,
-        }
+        self.urgent_failures.map_or(i64::MIN, |(count, failed_ms)| {
+            let doublings = count.saturating_sub(1).min(MAX_PAUSE_DOUBLINGS);
+            failed_ms.saturating_add(FAILED_PAUSE_MS << doublings)
+        })
     }
 }
 
@@ -241,6 +239,10 @@ impl Coordinator {
         };
         running.settled_ms = Some(now_ms);
         running.failure_count = running.failure_count.saturating_add(1);
+        if pending.purpose != Purpose::Periodic {
+            let count = running.urgent_failures.map_or(0, |(count, _)| count);
+            running.urgent_failures = Some((count.saturating_add(1), now_ms));
+        }
         let message = ToWorker::CheckpointAborted {
             attempt: running.attempt,
             checkpoint: pending.id,

@@ -153,6 +153,7 @@ impl Coordinator {
         };
         running.settled_ms = Some(now_ms);
         running.failure_count = 0;
+        running.urgent_failures = None;
         let message = ToWorker::CheckpointCompleted {
             attempt: running.attempt,
             checkpoint: pending.id,

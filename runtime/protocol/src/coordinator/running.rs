@@ -61,6 +61,8 @@ pub(super) struct Running {
     pub(super) settled_ms: Option<i64>,
     /// Checkpoints that failed since one completed.
     pub(super) failure_count: u32,
+    /// How many of them somebody waited for, and when the last of these failed.
+    pub(super) urgent_failures: Option<(u32, i64)>,
 }
 
 impl Running {
@@ -83,6 +85,7 @@ impl Running {
             triggered_ms: 0,
             settled_ms: None,
             failure_count: 0,
+            urgent_failures: None,
         }
     }
 

@@ -185,3 +185,52 @@ fn a_collection_under_way_spares_what_is_triggered_after_it_began() {
     script.event(Event::GarbageCollected { request, result });
     assert_eq!(script.actions.iter().filter(is_collection).count(), 2);
 }
+
+/// Has the checkpoint in flight fail, and gives when that was.
+fn fail_snapshot(script: &mut Script) -> i64 {
+    let (checkpoint, ..) = script.triggered();
+    let attempt = script.attempt();
+    let subtask = SubtaskId {
+        chain: ChainId(1),
+        index: crate::SubtaskIndex(0),
+    };
+    script.says(
+        1,
+        FromWorker::SnapshotFailed {
+            attempt,
+            checkpoint,
+            subtask,
+            reason: "no space left".to_owned(),
+        },
+    );
+    script.now_ms
+}
+
+#[test]
+fn checkpoints_that_failed_by_the_interval_hold_up_nobody_s_wish() {
+    let mut script = Script::running();
+    for _ in 0..12 {
+        script.pass(script.now_ms + INTERVAL_MS);
+        fail_snapshot(&mut script);
+    }
+    script.command(Command::Savepoint {
+        request: 1,
+        name: None,
+    });
+    let (_, kind, _) = script.triggered();
+    assert_eq!(kind, CheckpointKind::Savepoint, "at once");
+}
+
+#[test]
+fn a_last_checkpoint_that_fails_is_tried_again_within_seconds() {
+    let mut script = Script::running();
+    script.end_all();
+    let mut waits_ms = Vec::new();
+    for _ in 0..8 {
+        let failed_ms = fail_snapshot(&mut script);
+        let due_ms = script.timer_ms.unwrap();
+        waits_ms.push(due_ms - failed_ms);
+        script.pass(due_ms);
+    }
+    assert_eq!(waits_ms, [200, 400, 800, 1600, 3200, 3200, 3200, 3200]);
+}
