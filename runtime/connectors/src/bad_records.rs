@@ -172,6 +172,9 @@ impl DeadLetterFile {
                 "let the job's user write there, or choose another path"
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => "make room on that disk",
+            io::ErrorKind::FileTooLarge => {
+                "raise the limit on the size of files (`ulimit -f`), or begin another file"
+            }
             _ => "check the path",
         };
         let message = format!("cannot {action} the dead-letter file `{path}`; {advice}");

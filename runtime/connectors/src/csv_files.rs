@@ -45,7 +45,8 @@ pub struct CsvFiles<R> {
 }
 
 impl<R: Record> CsvFiles<R> {
-    /// Files by path, folder or glob pattern such as `orders/*.csv`.
+    /// Files by path, folder or glob pattern such as `orders/*.csv`. Names that begin with a dot
+    /// are left out unless the pattern has that dot.
     pub fn new(pattern: impl Into<String>) -> Self {
         Self {
             patterns: vec![pattern.into()],

@@ -39,7 +39,7 @@ use place::Place;
 use transaction::{Grouped, Transaction};
 
 /// Where files lie that no complete checkpoint covers yet.
-const PENDING_FOLDER: &str = ".pending";
+pub(crate) const PENDING_FOLDER: &str = ".pending";
 /// The largest file in a bucket, about, unless the program says otherwise.
 const MAX_FILE_BYTES: usize = 16 << 20;
 
@@ -154,7 +154,7 @@ impl<R: Record, E: Encoder<R>> Sink for FileSink<R, E> {
             match &place {
                 Place::Folder(own) => {
                     recovered.await?;
-                    local::prepare(own.clone()).await
+                    local::prepare(own.clone(), recovery).await
                 }
                 Place::Bucket(url) => {
                     let probed = async { bucket::probe(&buckets.open(url)?, &recovery).await };

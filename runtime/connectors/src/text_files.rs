@@ -8,6 +8,7 @@ mod blocks;
 mod discover;
 #[cfg(test)]
 mod tests;
+mod walk;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -56,7 +57,8 @@ pub struct TextFiles {
 }
 
 impl TextFiles {
-    /// Files by path, folder or glob pattern such as `logs/**/*.txt`.
+    /// Files by path, folder or glob pattern such as `logs/**/*.txt`. Names that begin with a dot
+    /// are left out unless the pattern has that dot.
     pub fn new(pattern: impl Into<String>) -> Self {
         Self {
             patterns: vec![pattern.into()],
@@ -119,6 +121,8 @@ impl TextFiles {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct FileRange {
+    /// Absolute and without links, but for those of a mounted ConfigMap and in what older versions
+    /// wrote to checkpoints.
     pub(crate) path: PathBuf,
     pub(crate) start: u64,
     /// Excluded; `None`: to the end, whose place is not known in a packed file.

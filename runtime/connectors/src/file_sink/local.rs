@@ -3,11 +3,12 @@
 mod commit;
 mod folders;
 mod pending;
+mod trial;
 mod writer;
 
 use std::path::{Path, PathBuf};
 
-use tidegate_engine::{PermanentError, Result};
+use tidegate_engine::{PermanentError, Result, SinkRecovery};
 
 use super::recover::{Whose, warn_of_gone};
 use super::transaction::Transaction;
@@ -52,25 +53,28 @@ pub(super) async fn recover(
     .await
 }
 
-/// Sees that the sink's own folder can be written.
-pub(super) async fn prepare(folder: PathBuf) -> Result<()> {
-    blocking(move || make_folder(&folder)).await
+/// Sees that the sink's own folder can be written, and makes it where it is missing. A full disk is
+/// no reason not to start.
+pub(super) async fn prepare(folder: PathBuf, recovery: SinkRecovery) -> Result<()> {
+    blocking(move || match trial::try_out(&folder, &recovery) {
+        Err(error) if !is_disk_full(&*error) => {
+            let message = format!("the file sink cannot use the folder `{}`", folder.display());
+            let error: tidegate_engine::BoxError = match is_transient(&*error) {
+                true => Box::new(UnusableError {
+                    message,
+                    source: error,
+                }),
+                false => PermanentError::with_source(message, error).into(),
+            };
+            Err(error)
+        }
+        _ => Ok(()),
+    })
+    .await
 }
 
 fn pending_path(folder: &Path, transaction: &Transaction) -> PathBuf {
     folder.join(PENDING_FOLDER).join(&transaction.pending)
-}
-
-/// Makes the folder, so that one that cannot be written is told at the start.
-fn make_folder(folder: &Path) -> Result<()> {
-    let made = std::fs::create_dir_all(folder.join(PENDING_FOLDER));
-    match made.map_err(|error| io_error("make the folder", folder, error)) {
-        Err(error) if !is_disk_full(&*error) => {
-            let message = format!("the file sink cannot use `{}`", folder.display());
-            Err(PermanentError::with_source(message, error).into())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// Runs file system calls where they may block.
@@ -88,6 +92,10 @@ fn io_error(action: &str, path: &Path, error: std::io::Error) -> tidegate_engine
             "; let the job's user write there, or choose another folder or `s3://bucket/prefix`"
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => "; make room on that disk",
+        ErrorKind::FileTooLarge => {
+            "; make room: raise the limit on the size of files (`ulimit -f`), or choose a file \
+             system that takes larger ones"
+        }
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "; choose another folder",
         _ => "",
     };
@@ -101,13 +109,36 @@ fn io_error(action: &str, path: &Path, error: std::io::Error) -> tidegate_engine
 /// Whether an error is one that room on the disk would heal.
 fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
     use std::io::ErrorKind;
-    let kind = error
-        .downcast_ref::<FileError>()
-        .map(|error| error.source.kind());
-    matches!(
-        kind,
-        Some(ErrorKind::StorageFull | ErrorKind::QuotaExceeded)
-    )
+    let full = |error: &FileError| {
+        let kind = error.source.kind();
+        let kinds = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::FileTooLarge,
+        ];
+        kinds.contains(&kind)
+    };
+    error.downcast_ref::<FileError>().is_some_and(full)
+}
+
+/// Whether an error says nothing of what the folder allows: trying again may help.
+fn is_transient(error: &(dyn std::error::Error + 'static)) -> bool {
+    use std::io::ErrorKind;
+    let transient = |error: &FileError| {
+        let kind = error.source.kind();
+        let lasting = [
+            ErrorKind::PermissionDenied,
+            ErrorKind::ReadOnlyFilesystem,
+            ErrorKind::NotFound,
+            ErrorKind::NotADirectory,
+            ErrorKind::AlreadyExists,
+            ErrorKind::Unsupported,
+            ErrorKind::InvalidInput,
+            ErrorKind::InvalidFilename,
+        ];
+        !lasting.contains(&kind)
+    };
+    error.downcast_ref::<FileError>().is_some_and(transient)
 }
 
 /// A file system call that failed.
@@ -116,6 +147,14 @@ fn is_disk_full(error: &(dyn std::error::Error + 'static)) -> bool {
 struct FileError {
     message: String,
     source: std::io::Error,
+}
+
+/// A folder that could not be tried out.
+#[derive(Debug, thiserror::Error)]
+#[error("{message}")]
+struct UnusableError {
+    message: String,
+    source: tidegate_engine::BoxError,
 }
 
 #[cfg(test)]

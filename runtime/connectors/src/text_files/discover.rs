@@ -1,79 +1,123 @@
 //! From paths and patterns to splits.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use std::fs;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use tidegate_engine::{PermanentError, Result, Split, SplitState};
 
+use super::walk::{Found, Walk};
 use super::{FileRange, range_of};
 
-/// Files named by the patterns, cut into splits; files that a checkpoint knows are not cut again.
+/// Files named by the patterns, cut into splits; files that a checkpoint knows are not cut again,
+/// however they are spelt now.
 pub(crate) fn discover(
     patterns: &[String],
     split_bytes: u64,
     known: &[SplitState],
 ) -> Result<Vec<Split>> {
-    let mut known_paths = HashSet::new();
+    let known_paths = known_paths(known)?;
+    let mut files = BTreeMap::new();
+    for pattern in patterns {
+        let found = find(pattern)?;
+        if found.is_empty() && known.is_empty() {
+            return Err(why_none(pattern).into());
+        }
+        for Found { path, is_gzip } in found {
+            *files.entry(path).or_insert(false) |= is_gzip;
+        }
+    }
+    files.retain(|path, _| !known_paths.contains(path));
+    let mut splits = Vec::new();
+    for (path, is_gzip) in files {
+        let step = if is_gzip { u64::MAX } else { split_bytes };
+        cut(&path, is_gzip, step, &mut splits)?;
+    }
+    Ok(splits)
+}
+
+/// The paths of the files that a checkpoint knows: as it names them, and what these lead to now.
+///
+/// # Errors
+/// A file that is not read to its end, and changed.
+fn known_paths(known: &[SplitState]) -> Result<HashSet<PathBuf>> {
+    let mut paths = HashSet::new();
     for state in known {
         let range = range_of(state)?;
         if !state.is_ended {
             check_unchanged(&range)?;
         }
-        known_paths.insert(range.path);
-    }
-    let mut paths = BTreeSet::new();
-    for pattern in patterns {
-        let found = find(pattern)?;
-        if found.is_empty() && known.is_empty() {
-            let folder = std::env::current_dir().unwrap_or_default();
-            return Err(PermanentError::new(format!(
-                "no file matches `{pattern}` (seen from {}); check the path or pattern",
-                folder.display()
-            ))
-            .into());
+        if paths.contains(&range.path) {
+            continue;
         }
-        paths.extend(found);
+        // Paths in older checkpoints have links, and folders may have become links since. Where
+        // another file is behind it by now, that one was not read.
+        if let Ok(real) = range.path.canonicalize()
+            && stat(&real).is_ok_and(|look| change(&range, look).is_none())
+        {
+            paths.insert(real);
+        }
+        paths.insert(range.path);
     }
-    let mut splits = Vec::new();
-    for path in paths.into_iter().filter(|path| !known_paths.contains(path)) {
-        cut(&path, split_bytes, &mut splits)?;
-    }
-    Ok(splits)
+    Ok(paths)
 }
 
-/// The files that one pattern names, absolute: a position must mean the same from any folder.
-fn find(pattern: &str) -> Result<Vec<PathBuf>> {
+/// The files that a path, a folder or a pattern names.
+fn find(pattern: &str) -> Result<Vec<Found>> {
     let path = Path::new(pattern);
     if path.is_file() {
-        return Ok(vec![absolute(path)?]);
+        return Ok(Found::at(path)?.into_iter().collect());
     }
-    let pattern = match path.is_dir() {
-        true => format!("{}/*", glob::Pattern::escape(pattern.trim_end_matches('/'))),
-        false => pattern.to_owned(),
-    };
-    let matches = glob::glob(&pattern).map_err(|error| {
-        PermanentError::with_source(format!("`{pattern}` is no pattern of file names"), error)
-    })?;
-    let mut files = Vec::new();
-    for file in matches {
-        let file = file.map_err(|error| {
-            let path = error.path().display().to_string();
-            PermanentError::with_source(format!("cannot list `{path}`"), error)
-        })?;
-        if file.is_file() {
-            files.push(absolute(&file)?);
+    match path.is_dir() {
+        true => Walk::of_folder(pattern)?.run(),
+        false => Walk::of_pattern(pattern)?.run(),
+    }
+}
+
+/// What is the case where nothing is found.
+fn why_none(pattern: &str) -> PermanentError {
+    let path = Path::new(pattern);
+    let message = if let Ok(metadata) = fs::metadata(path) {
+        let kind = metadata.file_type();
+        if kind.is_dir() {
+            format!(
+                "the folder `{pattern}` has no file to read; folders in it are read by a pattern \
+                 such as `{}/**/*`, names that begin with a dot by one that has that dot",
+                pattern.trim_end_matches('/')
+            )
+        } else {
+            let kind = match kind {
+                kind if kind.is_fifo() => "a named pipe",
+                kind if kind.is_socket() => "a socket",
+                _ => "a device",
+            };
+            format!(
+                "`{pattern}` is {kind}, which cannot be read again from where a job left off; \
+                 copy what it gives to a file, or send it through a connection to `SocketLines`"
+            )
         }
-    }
-    Ok(files)
+    } else if let Ok(target) = fs::read_link(path) {
+        let target = target.display();
+        format!("`{pattern}` is a link to `{target}`, which leads to no file; mend the link")
+    } else if pattern.ends_with("**") {
+        format!("`{pattern}` names folders only; write `{pattern}/*` for the files in them")
+    } else {
+        let folder = std::env::current_dir().unwrap_or_default();
+        let folder = folder.display();
+        let hidden = match pattern.contains(['*', '?', '[']) {
+            true => "; only a dot matches the dot that a name begins with",
+            false => "",
+        };
+        format!(
+            "no file matches `{pattern}` (seen from {folder}); check the path or pattern{hidden}"
+        )
+    };
+    PermanentError::new(message)
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
-    std::path::absolute(path).map_err(|error| unreadable(path, error).into())
-}
-
-fn unreadable(path: &Path, error: std::io::Error) -> PermanentError {
+pub(super) fn unreadable(path: &Path, error: std::io::Error) -> PermanentError {
     let message = format!(
         "cannot read `{}`; check that it exists and that this process may read it",
         path.display()
@@ -94,10 +138,13 @@ fn stat(path: &Path) -> Result<(u64, u64)> {
     Ok(look.map_err(|error| unreadable(path, error))?)
 }
 
-fn cut(path: &Path, split_bytes: u64, splits: &mut Vec<Split>) -> Result<()> {
+fn cut(path: &Path, is_gzip: bool, step: u64, splits: &mut Vec<Split>) -> Result<()> {
     let (file_bytes, modified_ms) = stat(path)?;
-    let is_gzip = path.extension().is_some_and(|extension| extension == "gz");
-    let step = if is_gzip { u64::MAX } else { split_bytes };
+    if path.to_str().is_none() {
+        let path = path.display();
+        let message = format!("the name of `{path}` is no UTF-8; rename the file or its folder");
+        return Err(PermanentError::new(message).into());
+    }
     let mut start = 0;
     while start < file_bytes {
         let end = file_bytes.min(start.saturating_add(step));
@@ -155,3 +202,6 @@ fn changed(range: &FileRange, change: &str) -> PermanentError {
          any more; restore the file as it was, or start the job from empty"
     ))
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,7 +52,7 @@ fn commit_one(folder: &Path, transaction: &Transaction, missing: Missing) -> Res
 
 /// Adds the final name, never over another file. A link leaves the pending name, so that no loss of
 /// power can take both.
-fn give_name(pending: &Path, file: &Path) -> io::Result<()> {
+pub(super) fn give_name(pending: &Path, file: &Path) -> io::Result<()> {
     match fs::hard_link(pending, file) {
         Err(error) if has_no_links(&error) => rename(pending, file),
         result => result,
@@ -104,7 +104,7 @@ fn check_same(pending: &Path, file: &Path) -> Result<()> {
     Err(PermanentError::new(message).into())
 }
 
-fn remove_pending(path: &Path) -> Result<()> {
+pub(super) fn remove_pending(path: &Path) -> Result<()> {
     match fs::remove_file(path) {
         // Where nothing may be removed there may be nothing to remove.
         Err(error) if error.kind() != ErrorKind::NotFound && path.exists() => {

@@ -84,3 +84,57 @@ async fn writing_to_a_full_disk() {
         .collect();
     assert!(text.lines().eq(lines.iter()));
 }
+
+/// Tells the test that runs under a limit on the size of files where to write.
+const LIMITED: &str = "TIDEGATE_TEST_LIMITED_FILES";
+const UNDER_THE_LIMIT: &str = "file_sink::local::full_disk_tests::writing_beyond_the_limit";
+
+#[test]
+fn files_at_their_size_limit_fail_checkpoints_and_once_it_is_raised_every_line_is_there_once() {
+    let folder = TempDir::new().unwrap();
+    // As in a job's process, the signal is ignored and the write fails.
+    let script = "trap '' XFSZ; ulimit -S -f 2000; exec \"$@\"";
+    let mut command = Command::new("sh");
+    command.args(["-c", script, "sh"]);
+    command.arg(std::env::current_exe().unwrap());
+    command.args(["--ignored", "--exact", UNDER_THE_LIMIT]);
+    let output = command.env(LIMITED, folder.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert!(
+        output.status.success() && out.contains("1 passed"),
+        "{out}\n{err}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "run by another test, under a limit on the size of files"]
+async fn writing_beyond_the_limit() {
+    let folder = PathBuf::from(std::env::var_os(LIMITED).unwrap()).join("out");
+    let sink = FileSink::<String, _>::new(&folder, Lines);
+    sink.recover(recovery(1), Vec::new()).await.unwrap();
+    let mut writer = sink.writer(sink_context(1, 0)).unwrap();
+    let lines: Vec<String> = (0..40_000).map(|line| format!("{line:0100}")).collect();
+    for some in lines.chunks(1000) {
+        writer.write(&rows(some)).await.unwrap();
+    }
+    let first = writer.pre_commit(CheckpointId::new(1).unwrap()).unwrap();
+    let text = tidegate_engine::describe(&*first.await.unwrap_err());
+    assert!(text.contains("make room"), "{text}");
+    assert!(text.contains("ulimit -f"), "{text}");
+    let process = std::process::id().to_string();
+    let raised = Command::new("prlimit")
+        .args(["--pid", &process, "--fsize=unlimited"])
+        .status();
+    assert!(raised.unwrap().success());
+    let second = writer.pre_commit(CheckpointId::new(2).unwrap()).unwrap();
+    sink.commit(second.await.unwrap()).await.unwrap();
+    let found = fs::read_dir(&folder).unwrap();
+    let mut files: Vec<_> = found.map(|entry| entry.unwrap().path()).collect();
+    files.retain(|path| path.is_file());
+    let text: String = files
+        .iter()
+        .map(|path| fs::read_to_string(path).unwrap())
+        .collect();
+    assert!(text.lines().eq(lines.iter()));
+}

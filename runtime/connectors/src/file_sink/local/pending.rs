@@ -222,7 +222,7 @@ pub(super) fn remove_left_overs(folder: &Path, context: &SinkContext) {
 }
 
 /// The attempt in a pending file's name, if it is this operator's.
-fn attempt_of(name: &str, operator: &str) -> Option<u64> {
+pub(super) fn attempt_of(name: &str, operator: &str) -> Option<u64> {
     let mut parts = name.strip_prefix(operator)?.strip_prefix('-')?.split('-');
     let attempt = parts.next()?.parse().ok()?;
     // Another operator's id may begin with this one's.
