@@ -1,9 +1,11 @@
 //! The command line.
 
 use std::ffi::OsString;
+use std::fmt;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use tidegate_protocol::LogNumber;
 
 const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or damage was found; 2 the command line or the manifest is wrong. \
@@ -124,16 +126,16 @@ pub(crate) enum CheckpointsCommand {
         #[command(flatten)]
         folder: FolderArgs,
         /// The checkpoint's number; the newest when left out.
-        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
-        id: Option<u64>,
+        #[arg(value_name = "CHECKPOINT", value_parser = Wanted::parse)]
+        wanted: Option<Wanted>,
     },
     /// Read every file of every checkpoint, or of one, and check it against its checksum.
     Verify {
         #[command(flatten)]
         folder: FolderArgs,
         /// The checkpoint's number; all when left out.
-        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
-        id: Option<u64>,
+        #[arg(value_name = "CHECKPOINT", value_parser = Wanted::parse)]
+        wanted: Option<Wanted>,
     },
     /// Give up one checkpoint or savepoint of a job that does not run, and remove its files.
     ///
@@ -142,9 +144,9 @@ pub(crate) enum CheckpointsCommand {
     Release {
         #[command(flatten)]
         folder: FolderArgs,
-        /// The checkpoint's number.
-        #[arg(value_name = "CHECKPOINT", value_parser = checkpoint_number)]
-        id: u64,
+        /// The checkpoint's number; or, as in entry-8, its log entry's where that cannot be read.
+        #[arg(value_name = "CHECKPOINT", value_parser = Wanted::parse)]
+        wanted: Wanted,
     },
     /// Remove everything that a job keeps: checkpoints, savepoints and its log.
     ///
@@ -175,6 +177,45 @@ pub(crate) struct DumpArgs {
     /// Print at most this many rows.
     #[arg(long, value_name = "COUNT", default_value_t = 100, value_parser = row_count)]
     pub(crate) limit: usize,
+}
+
+/// A checkpoint as it is named on the command line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wanted {
+    /// By its number.
+    Checkpoint(u64),
+    /// By its log entry, as in `entry-8`: what the entry holds cannot be read.
+    Entry(LogNumber),
+}
+
+impl Wanted {
+    const ENTRY_PREFIX: &str = "entry-";
+
+    fn parse(text: &str) -> Result<Self, String> {
+        match text.strip_prefix(Self::ENTRY_PREFIX) {
+            None => checkpoint_number(text).map(Self::Checkpoint),
+            Some(number) => number
+                .parse()
+                .ok()
+                .and_then(|number| LogNumber::new(number).ok())
+                .map(Self::Entry)
+                .ok_or_else(|| "expected a log entry's number, as in entry-8".to_owned()),
+        }
+    }
+
+    /// How a log entry that cannot be read is named.
+    pub(crate) fn entry_name(number: LogNumber) -> String {
+        format!("{}{number}", Self::ENTRY_PREFIX)
+    }
+}
+
+impl fmt::Display for Wanted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Checkpoint(id) => write!(f, "checkpoint {id}"),
+            Self::Entry(number) => write!(f, "log entry {number}"),
+        }
+    }
 }
 
 fn checkpoint_number(text: &str) -> Result<u64, String> {

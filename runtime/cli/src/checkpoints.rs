@@ -8,7 +8,7 @@ mod verify;
 
 use tidegate_storage::JobFolder;
 
-use crate::args::{CheckpointsCommand, FolderArgs};
+use crate::args::{CheckpointsCommand, FolderArgs, Wanted};
 use crate::failure::{Failure, print};
 use crate::folder;
 
@@ -19,9 +19,9 @@ use crate::folder;
 pub(crate) async fn run(command: CheckpointsCommand) -> Result<u8, Failure> {
     match command {
         CheckpointsCommand::List(args) => list(&args).await,
-        CheckpointsCommand::Show { folder, id } => show(&folder, id).await,
-        CheckpointsCommand::Verify { folder, id } => verify::run(&folder, id).await,
-        CheckpointsCommand::Release { folder, id } => release::run(&folder, id).await,
+        CheckpointsCommand::Show { folder, wanted } => show(&folder, wanted).await,
+        CheckpointsCommand::Verify { folder, wanted } => verify::run(&folder, wanted).await,
+        CheckpointsCommand::Release { folder, wanted } => release::run(&folder, wanted).await,
         CheckpointsCommand::Purge(folder) => purge::run(&folder).await,
     }
 }
@@ -32,18 +32,18 @@ async fn list(args: &FolderArgs) -> Result<u8, Failure> {
     print(&match args.json {
         true => render::list_json(&url, &opened.latest),
         false => render::list_text(&url, &opened.latest),
-    });
+    })?;
     Ok(0)
 }
 
-async fn show(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failure> {
+async fn show(args: &FolderArgs, wanted: Option<Wanted>) -> Result<u8, Failure> {
     let opened = folder::open(args).await?;
-    let (number, manifest) = opened.checkpoint(id)?;
+    let (number, manifest) = opened.checkpoint(wanted)?;
     let url = url_of(&opened.folder);
     print(&match args.json {
         true => render::show_json(&url, number, manifest),
         false => render::show_text(&url, manifest),
-    });
+    })?;
     Ok(0)
 }
 

@@ -57,10 +57,10 @@ impl Failure {
             }
         }
         if is_json {
-            print(&format!(
-                "{}\n",
-                json!({"event": "error", "messages": self.messages})
-            ));
+            let document = json!({"event": "error", "messages": self.messages});
+            if let Err(failure) = print(&format!("{document}\n")) {
+                let _ = writeln!(io::stderr(), "error: {}", failure.messages.join(": "));
+            }
         }
         ExitCode::from(self.exit_code)
     }
@@ -79,9 +79,19 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 }
 
 /// Prints to standard output. A reader that has seen enough, as in `| head`, is no error.
-pub(crate) fn print(text: &str) {
+///
+/// # Errors
+/// Standard output cannot be written: what was asked for is not there, or cut off.
+pub(crate) fn print(text: &str) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
-    let _ = stdout
+    let written = stdout
         .write_all(text.as_bytes())
         .and_then(|()| stdout.flush());
+    match written {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(Failure::failed(format!(
+            "standard output cannot be written: {error}; the output is cut off: free space where \
+             it goes, or send it elsewhere"
+        ))),
+        _ => Ok(()),
+    }
 }

@@ -6,7 +6,7 @@ use tidegate_api::manifest::DEFAULT_NAMESPACE;
 use tidegate_protocol::{LogNumber, Manifest};
 use tidegate_storage::{JobFolder, Latest, StorageError, StorageUrl, Store, StoreOptions};
 
-use crate::args::FolderArgs;
+use crate::args::{FolderArgs, Wanted};
 use crate::failure::Failure;
 
 /// How often a reader starts anew because the log moved on while it read.
@@ -25,7 +25,15 @@ pub(crate) struct Opened {
 /// A location that cannot be used, or holds no job, several, or a damaged log.
 pub(crate) async fn open(args: &FolderArgs) -> Result<Opened, Failure> {
     let folder = locate(args).await?;
-    let latest = folder.latest().await.map_err(|error| unreadable(&error))?;
+    let latest = folder.latest().await.map_err(|error| match &error {
+        // Where only entries are gone, all that its highest one names but itself.
+        StorageError::Missing { .. } => Failure::failed(format!(
+            "{}; or give up each log entry that is gone, as `tidegate checkpoints verify` names \
+             them: `tidegate checkpoints release FOLDER entry-NUMBER`",
+            error.with_causes()
+        )),
+        _ => unreadable(&error),
+    })?;
     match latest {
         Some(latest) => Ok(Opened { folder, latest }),
         None => Err(no_log(args, &folder)),
@@ -62,9 +70,10 @@ pub(crate) async fn locate_or(args: &FolderArgs, missing: Missing) -> Result<Job
         && !path.is_dir()
     {
         let shown = path.display();
-        return Err(Failure::invalid(format!(
-            "there is no folder {shown}; check its path"
-        )));
+        return Err(Failure::invalid(match path.exists() {
+            true => format!("{shown} is a file; give the folder of a job, or of a storage"),
+            false => format!("there is no folder {shown}; check its path"),
+        }));
     }
     let options = StoreOptions {
         endpoint: args.endpoint.clone(),
@@ -184,40 +193,63 @@ pub(crate) fn unreadable(error: &StorageError) -> Failure {
 }
 
 impl Opened {
-    /// The retained checkpoint of a number, or the newest.
+    /// The retained checkpoint of a number, or the newest that can be read.
     ///
     /// # Errors
-    /// There is none; the error lists those there are.
-    pub(crate) fn checkpoint(&self, id: Option<u64>) -> Result<(LogNumber, &Manifest), Failure> {
-        let checkpoints = &self.latest.checkpoints;
-        let found = match id {
-            None => checkpoints.last(),
-            Some(id) => checkpoints
-                .iter()
-                .rev()
-                .find(|(_, it)| it.checkpoint.get() == id),
-        };
-        match (found, id) {
-            (Some((number, manifest)), _) => Ok((*number, manifest)),
-            (None, None) => Err(Failure::failed(format!(
-                "no checkpoint is kept in {}",
-                self.folder.url()
-            ))),
-            (None, Some(id)) => {
-                let ids: Vec<_> = checkpoints
-                    .iter()
-                    .map(|(_, it)| it.checkpoint.to_string())
-                    .collect();
-                let kept = if ids.is_empty() {
-                    "none".to_owned()
-                } else {
-                    ids.join(", ")
-                };
-                Err(Failure::failed(format!(
-                    "there is no checkpoint {id} in {}; kept there: {kept}",
-                    self.folder.url()
-                )))
-            }
+    /// There is none, or it cannot be read; the error lists those there are.
+    pub(crate) fn checkpoint(
+        &self,
+        wanted: Option<Wanted>,
+    ) -> Result<(LogNumber, &Manifest), Failure> {
+        let Latest {
+            checkpoints,
+            damaged,
+            ..
+        } = &self.latest;
+        let mut newest_first = checkpoints.iter().rev();
+        let found = newest_first.find(|(number, manifest)| match wanted {
+            None => true,
+            Some(Wanted::Checkpoint(id)) => manifest.checkpoint.get() == id,
+            Some(Wanted::Entry(wanted)) => *number == wanted,
+        });
+        if let Some((number, manifest)) = found {
+            return Ok((*number, manifest));
         }
+        let url = self.folder.url();
+        let broken = damaged
+            .iter()
+            .find(|it| wanted == Some(Wanted::Entry(it.number)));
+        if let Some(broken) = broken {
+            let name = Wanted::entry_name(broken.number);
+            return Err(Failure::failed(format!(
+                "the checkpoint of {name} in {url} cannot be read: {}; {}",
+                broken.problem,
+                give_up(&name)
+            )));
+        }
+        let ids = checkpoints.iter().map(|(_, it)| it.checkpoint.to_string());
+        let kept = kept(ids, damaged.iter().map(|it| it.number));
+        Err(Failure::failed(match wanted {
+            None => format!("no checkpoint that can be read is kept in {url}; kept there: {kept}"),
+            Some(wanted) => format!("there is no {wanted} in {url}; kept there: {kept}"),
+        }))
     }
+}
+
+/// What is kept, for people: checkpoints, and log entries that cannot be read.
+pub(crate) fn kept(
+    ids: impl Iterator<Item = String>,
+    damaged: impl Iterator<Item = LogNumber>,
+) -> String {
+    let damaged = damaged.map(|number| format!("{} (damaged)", Wanted::entry_name(number)));
+    let all: Vec<_> = ids.chain(damaged).collect();
+    match all.as_slice() {
+        [] => "nothing".to_owned(),
+        all => all.join(", "),
+    }
+}
+
+/// How a log entry that cannot be read is given up.
+pub(crate) fn give_up(name: &str) -> String {
+    format!("give it up with `tidegate checkpoints release FOLDER {name}`")
 }

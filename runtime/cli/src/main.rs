@@ -33,12 +33,28 @@ use args::{CheckpointsCommand, Cli, Command, StateCommand};
 use failure::Failure;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
     let is_json = is_json(&cli.command);
     match run_command(cli.command) {
         Ok(code) => ExitCode::from(code),
         Err(failure) => failure.report(is_json),
     }
+}
+
+/// Tells what is wrong with the command line, or the help that it asks for.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let arguments = std::env::args_os().skip(1);
+    let mut options = arguments.take_while(|argument| argument != "--");
+    let is_json = options.any(|argument| argument == "--json");
+    if !is_json || !error.use_stderr() {
+        error.exit();
+    }
+    let text = error.render().to_string();
+    let text = text.trim_end();
+    Failure::invalid(text.strip_prefix("error: ").unwrap_or(text)).report(is_json)
 }
 
 fn run_command(command: Command) -> Result<u8, Failure> {

@@ -90,10 +90,19 @@ fn choose(documents: Vec<Node>, job: Option<&str>) -> Result<Node, Problem> {
             )))
         }
         (Some(_), Some(_)) => {
-            let names = names.join(", ");
-            Err(Problem::of_file(format!(
-                "it holds several StreamJobs, {names}; choose one with --job"
-            )))
+            let all = names.join(", ");
+            let text = match job {
+                None => format!("it holds several StreamJobs, {all}; choose one with --job"),
+                Some(job) if job.contains('/') => format!(
+                    "it holds several StreamJobs {job}; remove all but one, or give them different \
+                     names"
+                ),
+                Some(job) => format!(
+                    "it holds several StreamJobs {job}, among {all}; choose one of another \
+                     namespace with --job NAMESPACE/{job}, or give them different names"
+                ),
+            };
+            Err(Problem::of_file(text))
         }
     }
 }

@@ -39,6 +39,12 @@ fn check_root(path: &FieldPath) -> Result<(), String> {
                 _ => "name",
             }
         )),
+        [Segment::Key(root), ..] if ["apiVersion", "kind", "status"].contains(&root.as_str()) => {
+            Err(format!(
+                "{root} of a manifest is not for setting; give a field below spec or metadata, as \
+                 in spec.parallelism=4"
+            ))
+        }
         _ => Err(format!(
             "the path must begin at the manifest's root: did you mean spec.{path}?"
         )),

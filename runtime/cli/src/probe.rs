@@ -28,7 +28,7 @@ pub(crate) fn run(args: &ProbeArgs) -> Result<u8, Failure> {
     loop {
         match target.ask() {
             Ok(answer) => {
-                print(&format!("{}: {answer}\n", args.url));
+                print(&format!("{}: {answer}\n", args.url))?;
                 return Ok(0);
             }
             Err(problem) if Instant::now() + PAUSE >= deadline => {

@@ -70,9 +70,9 @@ pub(crate) fn validate(args: &ValidateArgs) -> Result<u8, Failure> {
     let job = read_job(&args.manifest)?;
     if args.json {
         let document = json!({"valid": true, "namespace": job.namespace, "name": job.name});
-        print(&format!("{document}\n"));
+        print(&format!("{document}\n"))?;
     } else {
-        print(&format!("{}/{} is valid\n", job.namespace, job.name));
+        print(&format!("{}/{} is valid\n", job.namespace, job.name))?;
     }
     Ok(0)
 }
@@ -137,8 +137,7 @@ fn runnable<'a>(job: &'a ValidJob, file: &str) -> Result<&'a Program, Failure> {
 }
 
 fn configure(job: &ValidJob, args: &RunArgs) -> Result<JobConfig, Failure> {
-    let folder = std::env::current_dir()
-        .map_err(|error| Failure::failed(format!("the current folder cannot be told: {error}")))?;
+    let folder = std::env::current_dir().map_err(|error| lost_folder(&error))?;
     if let Some(address) = &args.listen {
         check_address(address)?;
     }
@@ -197,6 +196,14 @@ fn storage(
     Ok(storage)
 }
 
+/// A folder that relative paths belong to is gone.
+fn lost_folder(reason: &std::io::Error) -> Failure {
+    Failure::failed(format!(
+        "the current folder cannot be used: {reason}; change to a folder that is there, and give \
+         --state-dir as a whole path if state is to be kept elsewhere"
+    ))
+}
+
 fn check_address(address: &str) -> Result<(), Failure> {
     let is_address = address.rsplit_once(':').is_some_and(|(host, port)| {
         !host.is_empty() && !host.contains("://") && port.parse::<u16>().is_ok()
@@ -244,8 +251,11 @@ fn named_program(path: &Path) -> Result<PathBuf, Failure> {
     match program::probe(path) {
         // A bare name would be looked up in PATH.
         program::Probe::Program(_) => Ok(std::path::absolute(path).unwrap_or(path.to_owned())),
+        program::Probe::Absent if path.is_dir() => Err(Failure::invalid(format!(
+            "--program {shown}: it is a folder; give the path of the program's file"
+        ))),
         program::Probe::Absent => Err(Failure::invalid(format!(
-            "--program {shown}: there is no such file"
+            "--program {shown}: there is no such file; check its path"
         ))),
         program::Probe::NotExecutable => Err(Failure::invalid(format!(
             "--program {shown}: it may not be executed; allow it with chmod +x"
@@ -276,7 +286,8 @@ fn write_config(config: &JobConfig) -> Result<tempfile::NamedTempFile, Failure> 
         let folder = std::env::temp_dir();
         let folder = folder.display();
         Failure::failed(format!(
-            "the job's settings cannot be written to {folder}: {error}"
+            "the job's settings cannot be written to {folder}: {error}; make it a folder that may \
+             be written and has space, or name another one by TMPDIR"
         ))
     })
 }
@@ -308,7 +319,10 @@ fn tell_end(ended: &Ended, config: &JobConfig, is_json: bool) {
                 "signal": ended.signal(),
                 "lastErrorLines": ended.last_lines,
             });
-            print(&format!("{document}\n"));
+            // How the job ended matters more than that its last line is lost.
+            if let Err(failure) = print(&format!("{document}\n")) {
+                let _ = writeln!(std::io::stderr(), "error: {}", failure.messages.join(": "));
+            }
         }
     } else if let Some(signal) = ended.signal() {
         let folder = config.job_folder();

@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use tidegate_protocol::{KeyGroupRange, LogNumber, Manifest, OperatorState};
 use tidegate_storage::{JobFolder, StorageError};
 
-use crate::args::{DumpArgs, StateCommand};
+use crate::args::{DumpArgs, StateCommand, Wanted};
 use crate::failure::{Failure, print};
 use crate::folder;
 use crate::table::{Align, Table};
@@ -31,7 +31,7 @@ pub(crate) async fn run(command: StateCommand) -> Result<u8, Failure> {
 
 async fn dump(args: &DumpArgs) -> Result<u8, Failure> {
     let opened = folder::open(&args.folder).await?;
-    let (number, manifest) = opened.checkpoint(args.checkpoint)?;
+    let (number, manifest) = opened.checkpoint(args.checkpoint.map(Wanted::Checkpoint))?;
     let operator = choose(manifest, args.operator.as_deref())?;
     let mut rows: Vec<Row> = Vec::new();
     let mut is_cut = false;
@@ -61,7 +61,7 @@ async fn dump(args: &DumpArgs) -> Result<u8, Failure> {
     print(&match args.folder.json {
         true => render_json(manifest, operator, &rows, is_cut),
         false => render_text(operator, &rows, is_cut.then_some(args.limit)),
-    });
+    })?;
     Ok(0)
 }
 

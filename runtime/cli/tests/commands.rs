@@ -38,11 +38,19 @@ use rstest::rstest;
 #[case("no-folder.txt", &["checkpoints", "list", "absent"])]
 #[case("empty-folder.txt", &["checkpoints", "list", "."])]
 #[case("bad-job.txt", &["checkpoints", "list", ".", "--job", "Word_Count"])]
+#[case("bad-flag-json.txt", &["run", "job.yaml", "--json", "--foo"])]
+#[case("program-folder.txt", &["run", "job.yaml", "--program", "."])]
+#[case("file-as-folder.txt", &["checkpoints", "list", "job.yaml"])]
+#[case("set-kind.txt", &["validate", "job.yaml", "--set", "kind=Foo"])]
+#[case("over-long.txt", &["validate", "job.yaml", "--set", "spec.parallelism=9999999999999999999"])]
+#[case("twice.txt", &["validate", "twice.yaml", "--job", "word-count"])]
+#[case("twice-named.txt", &["validate", "twice.yaml", "--job", "default/word-count"])]
 #[case("bad-url.txt", &["checkpoints", "list", "ftp://host/x"])]
 fn the_output_is_that_of_the_golden_file(#[case] name: &str, #[case] arguments: &[&str]) {
     let folder = tempfile::tempdir().unwrap();
     let write = |name: &str, text: &str| std::fs::write(folder.path().join(name), text).unwrap();
     write("job.yaml", MANIFEST);
+    write("twice.yaml", &format!("{MANIFEST}---\n{MANIFEST}"));
     let bad = MANIFEST
         .replace("parallelism: 2", "parallelism: 0\n  restarts: {}")
         .replace("name: word-count", "name: Word Count");
@@ -117,4 +125,80 @@ fn every_example_is_valid() {
         }
     }
     assert!(count >= 2, "{count} examples");
+}
+
+#[tokio::test]
+async fn output_that_cannot_be_written_is_a_failure_and_a_reader_that_is_gone_is_none() {
+    let storage = tempfile::tempdir().unwrap();
+    harness::folder::write(storage.path()).await;
+    std::fs::write(storage.path().join("job.yaml"), MANIFEST).unwrap();
+    for arguments in [
+        &["state", "dump", "default/word-count"][..],
+        &["checkpoints", "list", "default/word-count"],
+        &["checkpoints", "list", "default/word-count", "--json"],
+        &["checkpoints", "show", "default/word-count"],
+        &["checkpoints", "verify", "default/word-count"],
+        &["validate", "job.yaml"],
+    ] {
+        let full = std::fs::File::options()
+            .write(true)
+            .open("/dev/full")
+            .unwrap();
+        let mut command = harness::tidegate(storage.path(), arguments);
+        let output = command.stdout(full).output().unwrap();
+        let text = stderr(&output);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {text}");
+        assert!(
+            text.contains("standard output cannot be written: No space left"),
+            "{text}"
+        );
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = harness::tidegate(storage.path(), arguments);
+        let output = command.stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+        assert_eq!(stderr(&output), "");
+    }
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_is_not_there_to_verify_is_told_with_those_there_are() {
+    let storage = tempfile::tempdir().unwrap();
+    harness::folder::write(storage.path()).await;
+    let output = output(storage.path(), &["checkpoints", "verify", ".", "77"]);
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.ends_with("kept there: 1, 2, 3\n"), "{text}");
+}
+
+#[test]
+fn a_folder_for_settings_that_is_not_there_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("job.yaml"), MANIFEST).unwrap();
+    harness::script(&folder.path().join("word-count"), "exit 0");
+    let mut command = harness::tidegate(folder.path(), &["run", "job.yaml"]);
+    let output = command.env("TMPDIR", "/nope").output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = stderr(&output);
+    assert!(text.contains("name another one by TMPDIR"), "{text}");
+}
+
+#[test]
+fn a_current_folder_that_was_deleted_is_told_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = folder.path().join("job.yaml");
+    std::fs::write(&manifest, MANIFEST).unwrap();
+    harness::script(&folder.path().join("word-count"), "exit 0");
+    let gone = folder.path().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    let tidegate = env!("CARGO_BIN_EXE_tidegate");
+    let lines = format!("rmdir ../gone && {tidegate} run {}", manifest.display());
+    let output = std::process::Command::new("sh")
+        .args(["-c", &lines])
+        .current_dir(&gone)
+        .output()
+        .unwrap();
+    let text = stderr(&output);
+    assert_eq!(output.status.code(), Some(1), "{text}");
+    assert!(text.contains("the current folder cannot be used"), "{text}");
 }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
 use harness::{MANIFEST, output, stderr, stdout, tidegate};
+use rstest::rstest;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -250,4 +251,81 @@ fn a_running_job_is_fenced_by_a_purge_and_nothing_of_it_is_left() {
             .exists()
     );
     finish_and_check(folder.path(), 2);
+}
+
+/// A killed job with three checkpoints, as `list` tells them, the oldest of which is broken.
+fn killed(break_it: fn(&Path)) -> (TempDir, Vec<Value>) {
+    let folder = folder();
+    let (mut child, mut lines) = start(folder.path(), 20_000);
+    for _ in 0..4 {
+        wait_for(&mut lines, "checkpointCompleted");
+    }
+    send(&child, Signal::KILL);
+    child.wait().unwrap();
+    // The job holds the other end of the pipe for as long as it lives.
+    lines.lines().for_each(drop);
+    let list = ["checkpoints", "list", "tidegate-data", "--json"];
+    let list = json_of(folder.path(), &list);
+    let checkpoints = list["checkpoints"].as_array().unwrap().clone();
+    assert_eq!(checkpoints.len(), 3, "{list:#}");
+    let number = checkpoints[0]["logNumber"].as_u64().unwrap();
+    let log = folder.path().join("tidegate-data/default/word-count/log");
+    break_it(&log.join(format!("{number:020}.json")));
+    (folder, checkpoints)
+}
+
+fn flip(path: &Path) {
+    let mut bytes = std::fs::read(path).unwrap();
+    let at = bytes.len() / 2;
+    bytes[at] ^= 1;
+    std::fs::write(path, bytes).unwrap();
+}
+
+fn remove(path: &Path) {
+    std::fs::remove_file(path).unwrap();
+}
+
+#[rstest]
+#[case::damaged_and_latest(flip, "Latest")]
+#[case::damaged_and_by_name(flip, "NAME")]
+#[case::damaged_and_by_folder(flip, "FOLDER")]
+#[case::damaged_and_empty(flip, "Empty")]
+#[case::missing_and_latest(remove, "Latest")]
+#[case::missing_and_by_name(remove, "NAME")]
+fn a_job_starts_beside_a_damaged_old_checkpoint_and_loses_nothing(
+    #[case] break_it: fn(&Path),
+    #[case] start_from: &str,
+) {
+    let (folder, checkpoints) = killed(break_it);
+    let middle = &checkpoints[1];
+    let start_from = match start_from {
+        "NAME" => format!("word-count-{}", middle["id"]),
+        "FOLDER" => middle["startFrom"].as_str().unwrap().to_owned(),
+        other => other.to_owned(),
+    };
+    let more = ["--start-from", &start_from];
+    let output = run(folder.path(), 100_000_000, &more).output().unwrap();
+    let text = stdout(&output) + &stderr(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}");
+    let name = format!("entry-{}", checkpoints[0]["logNumber"]);
+    assert!(
+        text.contains("a retained checkpoint cannot be read"),
+        "{text}"
+    );
+    // It is kept beside the newer ones until it is given up.
+    let release = ["checkpoints", "release", "tidegate-data", &name, "--json"];
+    assert_eq!(json_of(folder.path(), &release)["isReleasedNow"], true);
+    finish_and_check(folder.path(), 2);
+}
+
+#[test]
+fn the_damaged_checkpoint_itself_is_refused_by_name() {
+    let (folder, checkpoints) = killed(flip);
+    let oldest = format!("word-count-{}", checkpoints[0]["id"]);
+    let more = ["--start-from", &oldest];
+    let mut child = run(folder.path(), 100_000_000, &more);
+    let output = child.output().unwrap();
+    assert_ne!(output.status.code(), Some(0));
+    let text = stdout(&output) + &stderr(&output);
+    assert!(text.contains("it is not there; retained are"), "{text}");
 }

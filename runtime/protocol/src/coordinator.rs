@@ -150,6 +150,7 @@ impl Coordinator {
             Event::Worker { worker, message } => self.worker_says(worker, message),
             Event::LogListed { request, numbers } => self.log_listed(request, numbers),
             Event::EntryRead { request, entry } => self.entry_read(request, entry),
+            Event::EntryDamaged { request, reason } => self.entry_damaged(request, reason),
             Event::Appended { request, outcome } => self.appended(request, outcome),
             Event::GarbageCollected { request, .. } => {
                 if self.collection.request == Some(request) {

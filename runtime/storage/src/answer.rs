@@ -2,7 +2,7 @@
 
 use tidegate_protocol::{Action, Event};
 
-use crate::{Garbage, JobFolder};
+use crate::{Garbage, JobFolder, StorageError};
 
 impl JobFolder {
     /// Carries out what an action asks of the store, and gives the event that answers it, failures
@@ -15,9 +15,14 @@ impl JobFolder {
                 Event::LogListed { request, numbers }
             }
             Action::ReadEntry { request, number } => {
-                let entry = self.read_entry(number).await;
-                let entry = entry.map(|entry| entry.map(Box::new));
-                let entry = entry.map_err(|error| error.with_causes());
+                let entry = match self.read_entry(number).await {
+                    Ok(entry) => Ok(entry.map(Box::new)),
+                    Err(error @ StorageError::Entry { .. }) => {
+                        let reason = error.with_causes();
+                        return Some(Event::EntryDamaged { request, reason });
+                    }
+                    Err(error) => Err(error.with_causes()),
+                };
                 Event::EntryRead { request, entry }
             }
             Action::Append { request, entry } => {
@@ -30,12 +35,14 @@ impl JobFolder {
                 keep_files,
                 keep_from,
                 attempt,
+                keep_before,
             } => {
                 let garbage = Garbage {
                     entries,
                     keep_files,
                     keep_from,
                     attempt,
+                    keep_before,
                 };
                 let result = self.collect_garbage(&garbage).await;
                 let result = result.map_err(|error| error.with_causes());

@@ -242,9 +242,10 @@ impl Fault {
         match error.kind() {
             Kind::NotFound => Self::NotFound,
             Kind::PermissionDenied => Self::AccessDenied,
-            Kind::StorageFull | Kind::QuotaExceeded => Self::Full,
+            Kind::StorageFull | Kind::QuotaExceeded | Kind::FileTooLarge => Self::Full,
             Kind::ReadOnlyFilesystem => Self::ReadOnly,
-            Kind::NotADirectory | Kind::IsADirectory => Self::NotAFolder,
+            // A link that leads nowhere is no folder either, and stands in the way of one.
+            Kind::NotADirectory | Kind::IsADirectory | Kind::AlreadyExists => Self::NotAFolder,
             Kind::TimedOut | Kind::StaleNetworkFileHandle => Self::Unavailable,
             _ => match error.raw_os_error() {
                 Some(EIO) => Self::Device,
@@ -272,8 +273,8 @@ impl fmt::Display for Fault {
                 "the file system is read-only; mount it writable or choose another storage URL"
             }
             Self::NotAFolder => {
-                "a file stands where a folder is needed, or the other way round; remove it or \
-                 choose another storage URL"
+                "a file, or a link that leads nowhere, stands where a folder is needed, or a \
+                 folder where a file is; remove it or choose another storage URL"
             }
             Self::NoHardLinks => {
                 "this file system has no hard links, which the checkpoint log needs; choose a \
@@ -329,6 +330,11 @@ mod tests {
     fn a_full_disk_is_named_with_its_path_and_what_to_do() {
         let error = StorageError::io("write", "/data/x", io::Error::from_raw_os_error(28));
         assert_eq!(error.category(), "StorageFull");
+        // EFBIG and EDQUOT: a limit on files or users is met like a full disk.
+        for code in [27, 122] {
+            let error = StorageError::io("write", "/x", io::Error::from_raw_os_error(code));
+            assert_eq!(error.category(), "StorageFull");
+        }
         let text = error.with_causes();
         assert!(text.starts_with("cannot write `/data/x`: the disk or quota is full; free space"));
         assert!(

@@ -1,7 +1,8 @@
 //! Deleting what nothing names any more: log entries first, then state files.
 //!
 //! A collector deletes files of its own and older attempts only. What a later attempt writes, and
-//! what the coordinator says is still to settle, stays whatever it looks like from here.
+//! what the coordinator says is still to settle, stays whatever it looks like from here; and so
+//! does every file that a retained entry may name which cannot be read.
 
 use std::collections::HashSet;
 
@@ -22,6 +23,8 @@ pub struct Garbage {
     pub keep_from: CheckpointId,
     /// The collector's own attempt; files of later ones stay.
     pub attempt: Attempt,
+    /// Files of attempts before this one stay: a log entry that cannot be read may name them.
+    pub keep_before: Attempt,
 }
 
 impl Garbage {
@@ -37,7 +40,8 @@ impl Garbage {
         };
         let own = self.attempt.get();
         let is_settled = attempt < own || (attempt == own && checkpoint < self.keep_from.get());
-        is_settled && !keep_files.contains(path)
+        let is_held = attempt < self.keep_before.get();
+        is_settled && !is_held && !keep_files.contains(path)
     }
 }
 

@@ -30,7 +30,7 @@ pub use error::{Cause, Fault, Result, StorageError};
 pub use garbage::Garbage;
 pub use job_folder::JobFolder;
 pub use location::{S3Url, StorageUrl};
-pub use log::Latest;
+pub use log::{DamagedEntry, Latest};
 pub use object::{AccessKeys, Credentials, ObjectFolder, install_crypto_provider};
 pub use purge::Purged;
 pub use state_file::{

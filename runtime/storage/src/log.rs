@@ -1,5 +1,7 @@
 //! The checkpoint log of a job folder: list, read, append, and what a reader may trust of it.
 
+use std::collections::BTreeSet;
+
 use bytes::Bytes;
 use tidegate_protocol::{AppendOutcome, Entry, LogNumber, Manifest};
 
@@ -17,6 +19,18 @@ pub struct Latest {
     pub entry: Entry,
     /// The retained checkpoints with their entries' numbers, ascending.
     pub checkpoints: Vec<(LogNumber, Manifest)>,
+    /// Retained entries that are damaged or missing, ascending. Nothing that they may name is
+    /// deleted until they are released.
+    pub damaged: Vec<DamagedEntry>,
+}
+
+/// A retained entry of the log that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DamagedEntry {
+    /// Its number.
+    pub number: LogNumber,
+    /// Where it is, what is wrong with it and what to do, in one line.
+    pub problem: String,
 }
 
 impl JobFolder {
@@ -67,54 +81,98 @@ impl JobFolder {
         }
     }
 
-    /// What a reader may trust: the highest entry and what it names; `None` for an empty log.
+    /// What a reader may trust: the highest entry and what it names; `None` for an empty log. Named
+    /// entries that are damaged or missing are told apart, and logged.
     ///
     /// # Errors
-    /// A damaged entry, a named entry that is missing, or a store that cannot be read.
+    /// The highest entry is damaged, nothing that it names is there any more but itself, or the
+    /// store cannot be read.
     pub async fn latest(&self) -> Result<Option<Latest>> {
-        let mut missing = None;
+        let mut seen = None;
+        let mut gone = BTreeSet::new();
         for _ in 0..READ_ATTEMPTS_MAX {
             let Some(highest) = self.list_log().await?.pop() else {
                 return Ok(None);
             };
-            // What is gone was freed by a newer entry, which the next listing shows.
-            if missing.is_some_and(|(seen, _)| seen == highest) {
-                break;
+            // What is gone was freed by a newer entry, which the next listing shows; or by a hand.
+            if seen.replace(highest) != Some(highest) {
+                gone.clear();
             }
             let Some(entry) = self.read_entry(highest).await? else {
-                missing = Some((highest, highest));
+                if !gone.insert(highest) {
+                    break;
+                }
                 continue;
             };
-            match self.read_named(entry).await? {
-                Ok(latest) => return Ok(Some(latest)),
-                Err(number) => missing = Some((highest, number)),
+            let (latest, missed) = self.read_named(entry).await?;
+            if !missed.is_subset(&gone) {
+                gone.extend(missed);
+                continue;
             }
+            let is_left = |number: &LogNumber| *number != highest && !missed.contains(number);
+            if !missed.is_empty() && !latest.entry.retained.iter().any(is_left) {
+                break;
+            }
+            for damaged in &latest.damaged {
+                let (number, error) = (damaged.number.get(), &damaged.problem);
+                tracing::warn!(
+                    log.number = number,
+                    error,
+                    "a retained checkpoint cannot be read; files that it may name are kept until \
+                     it is released with `tidegate checkpoints release FOLDER entry-NUMBER`"
+                );
+            }
+            return Ok(Some(latest));
         }
-        let number = missing.map_or(LogNumber::FIRST, |(_, number)| number);
+        let number = gone.first().copied().or(seen).unwrap_or(LogNumber::FIRST);
         Err(StorageError::Missing {
             location: self.location(&entry_path(number)),
         })
     }
 
-    /// Reads the checkpoints that an entry names, itself included; the number of one that is gone.
-    async fn read_named(&self, entry: Entry) -> Result<Result<Latest, LogNumber>> {
+    /// Reads the checkpoints that an entry names, itself included; and tells which are not there,
+    /// which count as damaged too.
+    async fn read_named(&self, entry: Entry) -> Result<(Latest, BTreeSet<LogNumber>)> {
         let mut checkpoints = Vec::with_capacity(entry.retained.len());
+        let mut damaged = Vec::new();
+        let mut missed = BTreeSet::new();
         for &number in &entry.retained {
-            let named = if number == entry.number {
-                Some(entry.clone())
-            } else {
-                self.read_entry(number).await?
+            let location = || self.location(&entry_path(number));
+            let read = match number == entry.number {
+                true => Ok(Some(entry.clone())),
+                false => self.read_entry(number).await,
             };
-            let Some(named) = named else {
-                return Ok(Err(number));
+            let named = match read {
+                Ok(Some(named)) => Ok(named),
+                Ok(None) => {
+                    missed.insert(number);
+                    let location = location();
+                    Err(StorageError::Missing { location })
+                }
+                Err(error @ StorageError::Entry { .. }) => Err(error),
+                Err(error) => return Err(error),
             };
-            let manifest = named.manifest().cloned().ok_or_else(|| {
-                let problem = format!("entry {} names it, but it is no checkpoint", entry.number);
-                StorageError::damaged(self.location(&entry_path(number)), problem)
-            })?;
-            checkpoints.push((number, manifest));
+            let manifest = named.and_then(|named| {
+                named.manifest().cloned().ok_or_else(|| {
+                    let problem =
+                        format!("entry {} names it, but it is no checkpoint", entry.number);
+                    StorageError::damaged(location(), problem)
+                })
+            });
+            match manifest {
+                Ok(manifest) => checkpoints.push((number, manifest)),
+                Err(error) => damaged.push(DamagedEntry {
+                    number,
+                    problem: error.with_causes(),
+                }),
+            }
         }
-        Ok(Ok(Latest { entry, checkpoints }))
+        let latest = Latest {
+            entry,
+            checkpoints,
+            damaged,
+        };
+        Ok((latest, missed))
     }
 }
 

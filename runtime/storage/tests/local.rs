@@ -23,6 +23,7 @@ fn garbage(own_attempt: u64, keep_from: u64) -> Garbage {
         keep_files: Vec::new(),
         keep_from: CheckpointId::new(keep_from).unwrap(),
         attempt: Attempt::new(own_attempt).unwrap(),
+        keep_before: Attempt::FIRST,
     }
 }
 

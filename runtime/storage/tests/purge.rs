@@ -31,6 +31,7 @@ fn garbage(fence: LogNumber, entries: &[u64]) -> Garbage {
         keep_files: Vec::new(),
         keep_from: CheckpointId::FIRST,
         attempt: Attempt::of_fence(fence),
+        keep_before: Attempt::FIRST,
     }
 }
 

@@ -95,6 +95,7 @@ async fn a_log_longer_than_a_servers_page_is_listed_and_collected(#[case] flavou
         keep_files: Vec::new(),
         keep_from: CheckpointId::FIRST,
         attempt: Attempt::FIRST,
+        keep_before: Attempt::FIRST,
     };
     assert_eq!(folder.collect_garbage(&garbage).await.unwrap(), 1_050);
     assert_eq!(folder.list_log().await.unwrap(), numbers[1_050..]);

@@ -28,7 +28,7 @@ pub(super) async fn run(args: &FolderArgs) -> Result<u8, Failure> {
         removal.json(&url)
     } else {
         removal.text()
-    });
+    })?;
     Ok(0)
 }
 

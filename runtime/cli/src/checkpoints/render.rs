@@ -4,6 +4,8 @@ use serde_json::{Value, json};
 use tidegate_protocol::{Base, CheckpointKind, LogNumber, Manifest, OperatorState};
 use tidegate_storage::Latest;
 
+use crate::args::Wanted;
+use crate::folder::give_up;
 use crate::table::{Align, Table, count, size, time};
 
 /// Where a checkpoint is, as `startFrom` takes it.
@@ -51,17 +53,25 @@ fn next_start(latest: &Latest) -> (String, Option<u64>) {
                         Some(id.get()),
                     )
                 }
-                None => (
-                    format!("the next run goes on from log entry {number}"),
-                    None,
-                ),
+                None => {
+                    let name = Wanted::entry_name(number);
+                    let text = format!(
+                        "the next run is refused: {name}, which it would go on from, cannot be \
+                         read; start from another checkpoint with startFrom, or {}",
+                        give_up(&name)
+                    );
+                    (text, None)
+                }
             }
         }
     }
 }
 
+/// Columns of the list.
+const COLUMN_COUNT: usize = 8;
+
 pub(super) fn list_text(url: &str, latest: &Latest) -> String {
-    let mut table = Table::new([
+    let columns: [_; COLUMN_COUNT] = [
         ("CHECKPOINT", Align::Right),
         ("KIND", Align::Left),
         ("COMPLETED", Align::Left),
@@ -70,24 +80,40 @@ pub(super) fn list_text(url: &str, latest: &Latest) -> String {
         ("FILES", Align::Right),
         ("PARALLELISM", Align::Right),
         ("ATTEMPT", Align::Right),
-    ]);
-    for (_, manifest) in &latest.checkpoints {
-        table.push(vec![
-            manifest.checkpoint.to_string(),
-            kind_and_name(manifest),
-            time(manifest.completed_ms),
-            format!("{} ms", duration_ms(manifest)),
-            size(manifest.size_bytes()),
-            manifest.files().count().to_string(),
-            manifest.parallelism.to_string(),
-            manifest.attempt.to_string(),
-        ]);
+    ];
+    let mut table = Table::new(columns);
+    let whole = latest.checkpoints.iter();
+    let mut rows: Vec<_> = whole.map(|(number, it)| (*number, row(it))).collect();
+    for damaged in &latest.damaged {
+        let mut row = vec![Wanted::entry_name(damaged.number), "damaged".to_owned()];
+        row.resize(COLUMN_COUNT, "-".to_owned());
+        rows.push((damaged.number, row));
     }
-    let rows = match latest.checkpoints.as_slice() {
-        [] => "no checkpoint is kept\n".to_owned(),
-        _ => table.render(),
+    rows.sort();
+    let is_empty = rows.is_empty();
+    rows.into_iter().for_each(|(_, row)| table.push(row));
+    let mut rows = match is_empty {
+        true => "no checkpoint is kept\n".to_owned(),
+        false => table.render(),
     };
+    for damaged in &latest.damaged {
+        let name = Wanted::entry_name(damaged.number);
+        rows += &format!("\n{name}: {}; or {}\n", damaged.problem, give_up(&name));
+    }
     format!("{url}\n\n{rows}\n{}\n", next_start(latest).0)
+}
+
+fn row(manifest: &Manifest) -> Vec<String> {
+    vec![
+        manifest.checkpoint.to_string(),
+        kind_and_name(manifest),
+        time(manifest.completed_ms),
+        format!("{} ms", duration_ms(manifest)),
+        size(manifest.size_bytes()),
+        manifest.files().count().to_string(),
+        manifest.parallelism.to_string(),
+        manifest.attempt.to_string(),
+    ]
 }
 
 pub(super) fn list_json(url: &str, latest: &Latest) -> String {
@@ -96,10 +122,19 @@ pub(super) fn list_json(url: &str, latest: &Latest) -> String {
         .iter()
         .map(|(number, manifest)| summary(url, *number, manifest))
         .collect();
+    let damaged: Vec<Value> = latest
+        .damaged
+        .iter()
+        .map(|it| {
+            let name = Wanted::entry_name(it.number);
+            json!({"name": name, "logNumber": it.number, "problem": it.problem})
+        })
+        .collect();
     let document = json!({
         "folder": url,
         "nextCheckpoint": next_start(latest).1,
         "checkpoints": checkpoints,
+        "damaged": damaged,
     });
     format!("{document:#}\n")
 }

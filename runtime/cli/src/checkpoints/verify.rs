@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 use tidegate_protocol::{LogNumber, Manifest, StateFile};
 use tidegate_storage::JobFolder;
 
-use crate::args::FolderArgs;
+use crate::args::{FolderArgs, Wanted};
 use crate::failure::{EXIT_FAILED, Failure, print};
-use crate::folder::{locate, no_log, retained};
+use crate::folder::{give_up, kept, locate, no_log, retained};
 use crate::table::{count, size};
 
 /// What was found about a checkpoint.
@@ -42,7 +42,7 @@ fn mark_released(reports: &mut [Report], kept: &[LogNumber]) {
 }
 
 /// Verifies what is kept, or one checkpoint; the exit code tells whether all of it is whole.
-pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failure> {
+pub(super) async fn run(args: &FolderArgs, wanted: Option<Wanted>) -> Result<u8, Failure> {
     let folder = locate(args).await?;
     // Readers trust the highest entry and what it names, and so does this.
     let Some(numbers) = retained(&folder).await? else {
@@ -51,18 +51,20 @@ pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failur
     let mut verifier = Verifier {
         folder: &folder,
         files: HashMap::new(),
+        ids: Vec::new(),
     };
     let mut reports = Vec::new();
     for number in numbers {
-        reports.extend(verifier.checkpoint(number, id).await);
+        reports.extend(verifier.checkpoint(number, wanted).await);
     }
     if reports.iter().any(Report::is_broken) {
         let kept = retained(&folder).await?.unwrap_or_default();
         mark_released(&mut reports, &kept);
     }
-    if let (Some(id), true) = (id, reports.is_empty()) {
+    if let (Some(wanted), true) = (wanted, reports.is_empty()) {
+        let kept = kept(verifier.ids.into_iter(), std::iter::empty());
         return Err(Failure::failed(format!(
-            "there is no checkpoint {id} in {}",
+            "there is no {wanted} in {}; kept there: {kept}",
             folder.url()
         )));
     }
@@ -72,7 +74,7 @@ pub(super) async fn run(args: &FolderArgs, id: Option<u64>) -> Result<u8, Failur
         render_json(&url, &reports)
     } else {
         render_text(&url, &reports)
-    });
+    })?;
     Ok(if is_whole { 0 } else { EXIT_FAILED })
 }
 
@@ -80,11 +82,13 @@ struct Verifier<'a> {
     folder: &'a JobFolder,
     /// What was found about each file: checkpoints share them.
     files: HashMap<String, Option<String>>,
+    /// The checkpoints that were met, verified or not.
+    ids: Vec<String>,
 }
 
 impl Verifier<'_> {
     /// Verifies the checkpoint of a log entry; `None` if another one is wanted.
-    async fn checkpoint(&mut self, number: LogNumber, wanted: Option<u64>) -> Option<Report> {
+    async fn checkpoint(&mut self, number: LogNumber, wanted: Option<Wanted>) -> Option<Report> {
         let entry = self.folder.read_entry(number).await;
         let location = || self.folder.location(&format!("log/{}", number.file_name()));
         let problem = match entry {
@@ -96,6 +100,10 @@ impl Verifier<'_> {
             Err(error) => error.with_causes(),
         };
         // An entry that cannot be read may be the one that is wanted.
+        if matches!(wanted, Some(Wanted::Entry(wanted)) if wanted != number) {
+            self.ids.push(Wanted::entry_name(number));
+            return None;
+        }
         Some(Report {
             id: None,
             log_number: number,
@@ -110,10 +118,15 @@ impl Verifier<'_> {
         &mut self,
         number: LogNumber,
         manifest: &Manifest,
-        wanted: Option<u64>,
+        wanted: Option<Wanted>,
     ) -> Option<Report> {
         let id = manifest.checkpoint.get();
-        if wanted.is_some_and(|wanted| wanted != id) {
+        self.ids.push(id.to_string());
+        let is_other = |wanted| match wanted {
+            Wanted::Checkpoint(wanted) => wanted != id,
+            Wanted::Entry(wanted) => wanted != number,
+        };
+        if wanted.is_some_and(is_other) {
             return None;
         }
         let mut problems = Vec::new();
@@ -174,6 +187,17 @@ fn render_text(url: &str, reports: &[Report]) -> String {
         (0, _) => format!("\n{all} verified: every byte is as it was written\n"),
         _ => format!("\n{broken} of {all} broken; start from another one with startFrom\n"),
     };
+    let unreadable = reports
+        .iter()
+        .filter(|it| it.is_broken() && it.id.is_none());
+    for report in unreadable {
+        let name = Wanted::entry_name(report.log_number);
+        text += &format!(
+            "{} keeps files that it may name from being deleted; {}\n",
+            self::name(report),
+            give_up(&name)
+        );
+    }
     text
 }
 

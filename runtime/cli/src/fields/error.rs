@@ -63,6 +63,12 @@ impl de::Error for FieldError {
             Unexpected::Seq | Unexpected::Map | Unexpected::Unit
         );
         let wanted = wanted(&expected.to_string());
+        if let Unexpected::Str(text) = unexpected
+            && wanted == "a whole number"
+            && is_over_long(text)
+        {
+            return Self::new(format!("the number {text} is out of range"));
+        }
         let quotes = if is_scalar && wanted == "text" {
             "; put it in quotes"
         } else {
@@ -96,6 +102,13 @@ impl de::Error for FieldError {
             ..Self::new("it is missing; give it")
         }
     }
+}
+
+/// Whether a text is a whole number of too many digits, which YAML leaves as text.
+fn is_over_long(text: &str) -> bool {
+    let digits = text.trim_start_matches(['-', '+']);
+    let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    is_number && text.parse::<i64>().is_err() && text.len() - digits.len() <= 1
 }
 
 /// What serde expects, in a manifest's words.

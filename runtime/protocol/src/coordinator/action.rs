@@ -56,6 +56,9 @@ pub enum Action {
         keep_from: CheckpointId,
         /// The collector's own attempt.
         attempt: Attempt,
+        /// Files of attempts before this one stay, whatever `keep_files` says: an entry that is
+        /// named but cannot be read may name them.
+        keep_before: Attempt,
     },
     /// The state changed; for status, the job API and logs.
     Report(Box<JobState>),

@@ -105,6 +105,7 @@ impl Administration {
             Event::Tick => self.timer_ms = None,
             Event::LogListed { request, numbers } => self.listed(request, numbers),
             Event::EntryRead { request, entry } => self.read(request, entry),
+            Event::EntryDamaged { request, reason } => self.damaged(request, reason),
             Event::Appended { request, outcome } => {
                 let now_ms = self.now_ms;
                 if let Step::Appending(appending) = &mut self.step {
@@ -124,7 +125,9 @@ impl Administration {
     fn begin(&mut self, wait_ms: i64) {
         let due_ms = self.now_ms + wait_ms;
         self.step = match self.task {
-            AdministrationTask::Release(_) => Step::Reading(Box::new(LogRead::begin_at(due_ms))),
+            AdministrationTask::Release(_) | AdministrationTask::ReleaseDamaged(_) => {
+                Step::Reading(Box::new(LogRead::begin_at(due_ms)))
+            }
             AdministrationTask::ReleaseAll { .. } => Step::Listing {
                 request: 0,
                 retry: LogRetry {
@@ -208,6 +211,18 @@ impl Administration {
         }
     }
 
+    fn damaged(&mut self, request: u64, reason: String) {
+        let now_ms = self.now_ms;
+        match &mut self.step {
+            Step::Reading(read) => {
+                let progress = read.on_damaged(now_ms, request, reason, &mut self.out);
+                self.reading(progress);
+            }
+            // Who appends wants to know whether the entry is the own, and that stays open.
+            _ => self.read(request, Err(reason)),
+        }
+    }
+
     fn reading(&mut self, progress: ReadProgress) {
         match progress {
             ReadProgress::Waiting => {}
@@ -215,7 +230,13 @@ impl Administration {
                 reason,
                 failure_count,
             } => self.unavailable(reason, failure_count),
-            ReadProgress::Complete(content) => self.release(*content),
+            ReadProgress::Complete(content) => match self.task {
+                AdministrationTask::Release(checkpoint) => self.release(checkpoint, *content),
+                AdministrationTask::ReleaseDamaged(number) => {
+                    self.release_damaged(number, *content);
+                }
+                AdministrationTask::ReleaseAll { .. } => {}
+            },
         }
     }
 
@@ -237,28 +258,51 @@ impl Administration {
     }
 
     /// The log is read: appends an entry that names one checkpoint fewer, if it names it.
-    fn release(&mut self, content: LogContent) {
-        let AdministrationTask::Release(checkpoint) = self.task else {
-            return;
-        };
+    fn release(&mut self, checkpoint: CheckpointId, content: LogContent) {
+        if let Some(reason) = content.remnant_reason() {
+            return self.fail(reason);
+        }
         let is_it = |entry: &&Entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint);
         let released = content.retained.iter().find(is_it);
         let Some((highest, entry)) = content.highest.as_ref().zip(released) else {
             return self.not_retained(content);
         };
-        let previous = highest.number;
         let Some(manifest) = entry.manifest() else {
             return;
         };
         let number = entry.number;
-        let then = Then::Released(Box::new(manifest.clone()), next_start(&content, number));
-        let base = match (&then, older(&content, number)) {
-            (Then::Released(_, NextStart::Unchanged), _) => highest.base(),
+        let next = next_start(&content, number);
+        let then = Then::Released(Box::new(manifest.clone()), next.clone());
+        let highest = highest.clone();
+        self.append_without(number, &highest, content, (next, then));
+    }
+
+    /// The log is read: appends an entry that no longer names one that cannot be read, if it does.
+    fn release_damaged(&mut self, number: LogNumber, content: LogContent) {
+        let is_damaged = content.damaged.contains_key(&number);
+        let Some(highest) = content.highest.clone().filter(|_| is_damaged) else {
+            return self.not_retained(content);
+        };
+        let next = next_start(&content, number);
+        let then = Then::DamagedReleased(number, next.clone());
+        self.append_without(number, &highest, content, (next, then));
+    }
+
+    fn append_without(
+        &mut self,
+        number: LogNumber,
+        highest: &Entry,
+        content: LogContent,
+        (start, then): (NextStart, Then),
+    ) {
+        let previous = highest.number;
+        let base = match (&start, older(&content, number)) {
+            (NextStart::Unchanged, _) => highest.base(),
             (_, Some(older)) => Base::Checkpoint(older.number),
             (_, None) => Base::Empty,
         };
-        let others = content.retained.iter().map(|entry| entry.number);
-        let retained = others.filter(|other| *other != number).collect();
+        let mut retained = content.named();
+        retained.retain(|other| *other != number);
         let next = previous.next();
         let generation = highest.start_generation;
         let body = self.body(base);
@@ -292,6 +336,14 @@ impl Administration {
     /// Nothing to release. Where the highest entry is such a release itself, whoever wrote it may
     /// have died before its collection, which is done then: no attempt runs beside that entry.
     fn not_retained(&mut self, content: LogContent) {
+        let is_any = matches!(self.task, AdministrationTask::Release(_));
+        if is_any && !content.damaged.is_empty() {
+            self.step = Step::Over(AdministrationOutcome::PerhapsRetained {
+                retained: ids(&content),
+                damaged: content.damaged.into_iter().collect(),
+            });
+            return;
+        }
         let highest = content.highest.as_ref();
         let fences = highest.is_some_and(|entry| {
             let body = &entry.body;
@@ -396,6 +448,7 @@ impl Administration {
             keep_files: garbage.keep_files,
             keep_from: CheckpointId::FIRST,
             attempt: Attempt::of_fence(log.head),
+            keep_before: garbage.keep_before,
         });
     }
 

@@ -79,8 +79,7 @@ impl Coordinator {
         if released.is_empty() {
             return;
         }
-        let named = running.log.retained.iter().map(|entry| entry.number);
-        let retained = named.filter(|number| !released.contains(number)).collect();
+        let retained = running.log.named_without(&released);
         let generation = running.log.start_generation;
         let body = EntryBody::Release {
             created_ms: self.now_ms,
@@ -268,6 +267,7 @@ impl Coordinator {
             keep_files: garbage.keep_files,
             keep_from,
             attempt,
+            keep_before: garbage.keep_before,
         });
     }
 }

@@ -112,6 +112,14 @@ pub enum Event {
         /// The entry, or why it could not be read.
         entry: Result<Option<Box<Entry>>, String>,
     },
+    /// Answers [`crate::Action::ReadEntry`] where something stands there that is no entry that this
+    /// version can trust, however often it is read.
+    EntryDamaged {
+        /// The action's number.
+        request: u64,
+        /// Where it is and what is wrong with it, for people.
+        reason: String,
+    },
     /// Answers [`crate::Action::Append`].
     Appended {
         /// The action's number.

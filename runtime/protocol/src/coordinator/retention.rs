@@ -2,20 +2,23 @@
 
 use std::collections::BTreeSet;
 
-use super::log_read::LogContent;
+use super::log_read::{LogContent, damaged_hint};
 use super::planted::planted;
-use crate::{Base, CheckpointId, CheckpointKind, Entry, LogNumber, Manifest};
+use crate::{Attempt, Base, CheckpointId, CheckpointKind, Entry, LogNumber, Manifest};
 
 /// The log as the running attempt knows it: it alone appends, else it is fenced.
 ///
 /// # Invariants
-/// `head` is the attempt's own newest counted entry; `retained` is what that entry names, ascending
-/// by number, checkpoints only; `base`, where it is a checkpoint of this log, is one of them.
+/// `head` is the attempt's own newest counted entry; `retained` and `damaged` are what that entry
+/// names, the former ascending by number, checkpoints only; `base`, where it is a checkpoint of this
+/// log that an attempt runs from, is one of the former.
 #[derive(Debug)]
 pub(super) struct LogView {
     pub(super) head: LogNumber,
     pub(super) base: Base,
     pub(super) retained: Vec<Entry>,
+    /// What that entry names too, but cannot be read. It may be a savepoint, so it stays named.
+    damaged: BTreeSet<LogNumber>,
     /// As every entry carries it on.
     pub(super) start_generation: u64,
     /// The listing that showed `head` to be the highest.
@@ -27,6 +30,7 @@ pub(super) struct LogView {
 pub(super) struct Garbage {
     pub(super) entries: Vec<LogNumber>,
     pub(super) keep_files: Vec<String>,
+    pub(super) keep_before: Attempt,
 }
 
 impl LogView {
@@ -37,6 +41,7 @@ impl LogView {
             base: fence.base(),
             start_generation: fence.start_generation,
             retained: content.retained,
+            damaged: content.damaged.into_keys().collect(),
             numbers,
         }
     }
@@ -51,7 +56,17 @@ impl LogView {
         let of_entry = |entry: &Entry| Some((entry.number, entry.manifest()?.kind));
         let all: Vec<_> = self.retained.iter().filter_map(of_entry).collect();
         let all = all.into_iter().chain([(number, kind)]);
-        newest(&all.collect::<Vec<_>>(), keep_count)
+        let mut kept = newest(&all.collect::<Vec<_>>(), keep_count);
+        kept.extend(&self.damaged);
+        kept.sort_unstable();
+        kept
+    }
+
+    /// What the head names but for these, ascending.
+    pub(super) fn named_without(&self, released: &BTreeSet<LogNumber>) -> Vec<LogNumber> {
+        let named = self.retained.iter().map(|entry| entry.number);
+        let named: BTreeSet<_> = named.chain(self.damaged.iter().copied()).collect();
+        named.difference(released).copied().collect()
     }
 
     /// The attempt's own entry counts: it is the head now.
@@ -61,6 +76,7 @@ impl LogView {
         self.numbers = numbers;
         let named: BTreeSet<_> = entry.retained.iter().copied().collect();
         self.retained.retain(|entry| named.contains(&entry.number));
+        self.damaged.retain(|number| named.contains(number));
         if entry.manifest().is_some() {
             self.retained.push(entry);
         }
@@ -115,7 +131,8 @@ impl LogView {
     pub(super) fn releasable(&self, checkpoint: CheckpointId) -> Result<LogNumber, String> {
         let is_it = |entry: &&Entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint);
         let Some(entry) = self.retained.iter().find(is_it) else {
-            return Err(format!("checkpoint {checkpoint} is not retained"));
+            let hint = damaged_hint(self.damaged.iter());
+            return Err(format!("checkpoint {checkpoint} is not retained{hint}"));
         };
         if self.base == Base::Checkpoint(entry.number) {
             return Err(format!(
@@ -128,7 +145,7 @@ impl LogView {
 
     /// What nothing refers to: rule 3 for entries, and the files that rule 4 spares.
     pub(super) fn garbage(&self) -> Garbage {
-        let named: BTreeSet<_> = self.retained.iter().map(|entry| entry.number).collect();
+        let named: BTreeSet<_> = self.named_without(&BTreeSet::new()).into_iter().collect();
         let is_free = |number: &LogNumber| {
             if planted!(FreeNamedEntry) && named.first() == Some(number) {
                 return true;
@@ -145,9 +162,12 @@ impl LogView {
         };
         let files = kept.flat_map(|manifest| manifest.files().skip(skipped));
         let keep_files: BTreeSet<String> = files.map(|file| file.path.clone()).collect();
+        // An entry names files of attempts that began before it, and of no other.
+        let newest_damaged = self.damaged.last().copied();
         Garbage {
             entries,
             keep_files: keep_files.into_iter().collect(),
+            keep_before: Attempt::of_fence(newest_damaged.unwrap_or(LogNumber::FIRST)),
         }
     }
 }

@@ -78,6 +78,19 @@ impl Coordinator {
         }
     }
 
+    /// What stands at an entry's number cannot be trusted.
+    pub(super) fn entry_damaged(&mut self, request: u64, reason: String) {
+        let now_ms = self.now_ms;
+        match &mut self.phase {
+            Phase::Reading(read) => {
+                let progress = read.on_damaged(now_ms, request, reason, &mut self.out);
+                self.reading(progress);
+            }
+            // Who appends wants to know whether the entry is the own, and that stays open.
+            _ => self.entry_read(request, Err(reason)),
+        }
+    }
+
     pub(super) fn appended(&mut self, request: u64, outcome: AppendOutcome) {
         let now_ms = self.now_ms;
         match &mut self.phase {
@@ -133,6 +146,10 @@ impl Coordinator {
         if let Some(by) = self.newer_start(&content) {
             return self.finish(JobOutcome::Fenced { by });
         }
+        if let Some(reason) = content.remnant_reason() {
+            let category = FailureCategory::CheckpointUnreadable;
+            return self.finish(JobOutcome::Failed { category, reason });
+        }
         let base = match self.choose_base(&content) {
             Ok(base) => base,
             Err((category, reason)) => {
@@ -143,7 +160,7 @@ impl Coordinator {
             .highest
             .as_ref()
             .map_or(LogNumber::FIRST, |highest| highest.number.next());
-        let retained = content.retained.iter().map(|entry| entry.number).collect();
+        let retained = content.named();
         let body = EntryBody::Fence {
             created_ms: self.now_ms,
             writer: self.config.writer.clone(),
@@ -212,8 +229,7 @@ impl Coordinator {
                 let entry = entries.find(|entry| entry.number == *number);
                 let manifest = entry.and_then(Entry::manifest);
                 Some(manifest.ok_or_else(|| {
-                    let reason =
-                        format!("the log goes on from entry {number}, but no longer retains it");
+                    let reason = no_base(*number, content);
                     (FailureCategory::CheckpointUnreadable, reason)
                 })?)
             }
@@ -300,5 +316,17 @@ fn not_retained(checkpoint: CheckpointId, content: &LogContent) -> String {
     } else {
         ids.join(", ")
     };
-    format!("checkpoint {checkpoint} is not retained by this job's log; it retains {found}")
+    let hint = content.damaged_hint();
+    format!("checkpoint {checkpoint} is not retained by this job's log; it retains {found}{hint}")
+}
+
+/// The checkpoint of the entry that the log goes on from cannot be had.
+fn no_base(number: LogNumber, content: &LogContent) -> String {
+    match content.damaged.get(&number) {
+        Some(problem) => format!(
+            "the job goes on from the checkpoint of log entry {number}, which cannot be read: \
+             {problem}; restore it from a backup, or start from another checkpoint with startFrom"
+        ),
+        None => format!("the log goes on from entry {number}, but no longer retains it"),
+    }
 }

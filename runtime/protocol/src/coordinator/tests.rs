@@ -4,5 +4,6 @@ mod administration;
 mod attempts;
 mod checkpoints;
 mod commands;
+mod damaged;
 mod garbage;
 mod script;

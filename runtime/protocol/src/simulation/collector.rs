@@ -13,6 +13,7 @@ pub(super) struct Collector {
     pub(super) keep_files: Vec<String>,
     pub(super) keep_from: CheckpointId,
     pub(super) attempt: Attempt,
+    pub(super) keep_before: Attempt,
     /// The files found, once listed.
     pub(super) files: Option<Vec<String>>,
 }
@@ -27,7 +28,8 @@ impl Collector {
             .keep_files
             .binary_search_by(|kept| kept.as_str().cmp(path))
             .is_ok();
-        attempt <= self.attempt && is_settled && !is_kept
+        let is_held = attempt < self.keep_before;
+        attempt <= self.attempt && is_settled && !is_kept && !is_held
     }
 }
 

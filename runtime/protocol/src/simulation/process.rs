@@ -219,6 +219,7 @@ impl World {
                 keep_files,
                 keep_from,
                 attempt,
+                keep_before,
             } => {
                 let collector = Collector {
                     process: id,
@@ -227,6 +228,7 @@ impl World {
                     keep_files,
                     keep_from,
                     attempt,
+                    keep_before,
                     files: None,
                 };
                 let wait_ms = self.moment();

@@ -258,6 +258,7 @@ async fn state(folder: &JobFolder) {
         keep_files: vec![kept.path.clone()],
         keep_from: CheckpointId::new(9).unwrap(),
         attempt: Attempt::new(2).unwrap(),
+        keep_before: Attempt::FIRST,
     };
     folder.collect_garbage(&garbage).await.unwrap();
     for file in [&kept, &running, &later] {

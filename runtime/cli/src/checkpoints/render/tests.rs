@@ -61,6 +61,7 @@ fn latest(body: Value, checkpoints: Vec<(u64, Manifest)>) -> Latest {
             .into_iter()
             .map(|(number, manifest)| (LogNumber::new(number).unwrap(), manifest))
             .collect(),
+        damaged: Vec::new(),
     }
 }
 

@@ -8,6 +8,8 @@ use crate::{Base, CheckpointId, Entry, LogNumber, Manifest};
 pub enum AdministrationTask {
     /// Release one retained checkpoint or savepoint.
     Release(CheckpointId),
+    /// Release what an entry holds that is retained, but missing or damaged.
+    ReleaseDamaged(LogNumber),
     /// Release everything, whatever the log holds and even if nobody can read it.
     ReleaseAll {
         /// The entry stands above this number too, so that files of attempts up to it may go; 0
@@ -39,6 +41,22 @@ pub enum AdministrationOutcome {
         /// Files and log entries deleted.
         deleted_count: u64,
     },
+    /// The entry is no longer retained, and files that only it can have named are deleted.
+    DamagedReleased {
+        /// The entry.
+        number: LogNumber,
+        /// What a job that starts now goes on from.
+        next: NextStart,
+        /// Files and log entries deleted.
+        deleted_count: u64,
+    },
+    /// Whether the log retains the checkpoint is open: it may be in an entry that cannot be read.
+    PerhapsRetained {
+        /// What it does retain, ascending.
+        retained: Vec<CheckpointId>,
+        /// The entries that cannot be read, ascending, and why.
+        damaged: Vec<(LogNumber, String)>,
+    },
     /// The log did not retain the checkpoint to begin with.
     NotRetained {
         /// What it does retain, ascending.
@@ -64,6 +82,7 @@ pub enum AdministrationOutcome {
 #[derive(Debug)]
 pub(super) enum Then {
     Released(Box<Manifest>, NextStart),
+    DamagedReleased(LogNumber, NextStart),
     NotRetained(Vec<CheckpointId>),
     Emptied(LogNumber),
 }
@@ -73,6 +92,11 @@ impl Then {
         match self {
             Self::Released(manifest, next) => AdministrationOutcome::Released {
                 manifest,
+                next,
+                deleted_count,
+            },
+            Self::DamagedReleased(number, next) => AdministrationOutcome::DamagedReleased {
+                number,
                 next,
                 deleted_count,
             },
@@ -92,6 +116,7 @@ impl Then {
             Self::Released(manifest, _) => {
                 format!("checkpoint {} is released", manifest.checkpoint)
             }
+            Self::DamagedReleased(number, _) => format!("log entry {number} is released"),
             Self::NotRetained(_) => "the checkpoint was released before".to_owned(),
             Self::Emptied(_) => "every checkpoint is released".to_owned(),
         }

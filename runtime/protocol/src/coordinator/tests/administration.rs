@@ -8,14 +8,14 @@ use super::script::*;
 use crate::*;
 
 /// A process that administers the log of a script, one answer at a time.
-struct Tool {
+pub(super) struct Tool {
     administration: Administration,
     pending: VecDeque<Action>,
     timer_ms: Option<i64>,
 }
 
 impl Tool {
-    fn new(task: AdministrationTask, now_ms: i64) -> Self {
+    pub(super) fn new(task: AdministrationTask, now_ms: i64) -> Self {
         let mut tool = Self {
             administration: Administration::new(task, "tool".to_owned(), 77),
             pending: VecDeque::new(),
@@ -52,7 +52,7 @@ impl Tool {
         true
     }
 
-    fn run(mut self, script: &mut Script) -> AdministrationOutcome {
+    pub(super) fn run(mut self, script: &mut Script) -> AdministrationOutcome {
         while self.step(script) {}
         self.outcome()
     }
@@ -69,7 +69,7 @@ fn ids(script: &Script) -> Vec<u64> {
 }
 
 /// A job that has completed three checkpoints, of which it retains these.
-fn script_of_three() -> Script {
+pub(super) fn script_of_three() -> Script {
     let config = CoordinatorConfig {
         retained_checkpoints: 3,
         ..config()
@@ -272,13 +272,14 @@ impl Files {
             keep_files,
             keep_from,
             attempt,
+            keep_before,
             ..
         } = action
         {
             self.0.retain(|path| {
                 let (of, checkpoint) = StateFile::writer_of(path).unwrap();
                 let is_settled = of < *attempt || (of == *attempt && checkpoint < *keep_from);
-                !is_settled || keep_files.contains(path)
+                !is_settled || keep_files.contains(path) || of < *keep_before
             });
         }
     }

@@ -1,7 +1,7 @@
 //! A log that answers at once, workers that the test plays.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry as Slot;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::*;
 
@@ -98,6 +98,8 @@ pub(super) struct Script {
     pub(super) now_ms: i64,
     pub(super) timer_ms: Option<i64>,
     pub(super) is_log_down: bool,
+    /// Entries that are there, but not as they were written.
+    pub(super) damaged: BTreeSet<LogNumber>,
     pub(super) actions: Vec<Action>,
     /// Whether collections are left to the test.
     pub(super) holds_collections: bool,
@@ -119,6 +121,7 @@ impl Script {
             now_ms: 0,
             timer_ms: None,
             is_log_down: false,
+            damaged: BTreeSet::new(),
             actions: Vec::new(),
         }
     }
@@ -178,6 +181,12 @@ impl Script {
                 Some(Event::LogListed {
                     request: *request,
                     numbers,
+                })
+            }
+            Action::ReadEntry { request, number } if self.damaged.contains(number) => {
+                Some(Event::EntryDamaged {
+                    request: *request,
+                    reason: format!("log entry {number} is damaged"),
                 })
             }
             Action::ReadEntry { request, number } => {
