@@ -73,7 +73,10 @@ fn build(pipeline: &mut Pipeline, arguments: &Arguments) -> Result<()> {
         path => BadRecords::DeadLetter(path.into()),
     };
     pipeline
-        .source("lines", SocketLines::new(address))
+        .source(
+            "lines",
+            SocketLines::new(address).on_bad_records(bad_records.clone()),
+        )
         .parse("parse", bad_records, parse)
         .key_by::<String>(|event| event.key)
         .process("count", CountByKey)

@@ -11,7 +11,8 @@ use std::thread;
 
 use tempfile::TempDir;
 
-const LINES: &str = "a,1\nb,10\nnonsense\na,2\nb,many\na,-4\n";
+/// Two that nobody can parse, and one that is no text.
+const LINES: &[u8] = b"a,1\nb,10\nnonsense\na,2\nb,many\n\xff\xfe,3\na,-4\n";
 const COUNTED: [&str; 4] = [
     r#"{"key":"a","count":1,"sum":1}"#,
     r#"{"key":"b","count":1,"sum":10}"#,
@@ -24,14 +25,7 @@ fn run(folder: &Path, bad_lines: &str) -> Output {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     // Waits in `accept` for ever should the program never connect; the test then fails without it.
-    thread::spawn(move || {
-        listener
-            .accept()
-            .unwrap()
-            .0
-            .write_all(LINES.as_bytes())
-            .unwrap()
-    });
+    thread::spawn(move || listener.accept().unwrap().0.write_all(LINES).unwrap());
     let mut command = Command::new(env!("CARGO_BIN_EXE_keyed-count-socket"));
     command.args(["--socket", &address, "--bad-lines", bad_lines]);
     command.current_dir(folder).output().unwrap()
@@ -53,6 +47,7 @@ fn each_line_is_counted_by_its_key_and_bad_ones_are_skipped() {
         said.contains("warning: source `lines` cannot be read again"),
         "{said}"
     );
+    assert!(said.contains("records read | skipped 3\n"), "{said}");
 }
 
 #[test]
@@ -63,7 +58,7 @@ fn bad_lines_go_to_the_file_that_is_named() {
     let printed: Vec<_> = text(&output.stdout).lines().collect();
     assert_eq!(printed, COUNTED);
     let letters = fs::read_to_string(folder.path().join("bad.jsonl")).unwrap();
-    assert_eq!(letters.lines().count(), 2, "{letters}");
+    assert_eq!(letters.lines().count(), 3, "{letters}");
     assert!(
         letters.contains("nonsense") && letters.contains("no comma"),
         "{letters}"
@@ -76,10 +71,7 @@ fn under_fail_the_job_ends_and_names_the_line() {
     let output = run(folder.path(), "fail");
     let said = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{said}");
-    assert!(
-        said.contains("nonsense") && said.contains("`parse`"),
-        "{said}"
-    );
+    assert!(said.contains("line 6: the text is no UTF-8"), "{said}");
 }
 
 #[test]

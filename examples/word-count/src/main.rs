@@ -112,7 +112,8 @@ fn main() -> ExitCode {
         let _ = chosen.set(arguments.get::<PathBuf>("output")?);
         Ok(())
     });
-    if let Some(folder) = output.get() {
+    // Of a job that failed there may only be an earlier one's result.
+    if let Some(folder) = output.get().filter(|_| exit == ExitCode::SUCCESS) {
         // There is nothing to show of a job that was stopped before its end.
         let _ = show_top(folder);
     }

@@ -34,4 +34,9 @@ pub use tidegate_api::job_config;
 pub use tidegate_connectors as connectors;
 pub use tidegate_engine as engine;
 pub use tidegate_engine::*;
-pub use tidegate_protocol::JobOutcome;
+pub use tidegate_protocol::{Attempt, CheckpointId, JobOutcome};
+pub use tidegate_storage::StoreOptions;
+
+/// What the signatures of a source or sink of one's own are made of.
+pub use futures::future::BoxFuture;
+pub use serde_json;

@@ -7,7 +7,7 @@ pub use tidegate_connectors::{
 pub use tidegate_engine::state::{ListState, MapState, ReducingState, ValueState};
 pub use tidegate_engine::{
     BoxError, Field, Key, KeyedContext, KeyedProcess, KeyedStream, Output, PermanentError,
-    Pipeline, Record, Result, State, Stream, Timestamp, WatermarkStrategy,
+    Pipeline, Record, Result, SourceOutput, State, Stream, Timestamp, WatermarkStrategy,
 };
 
 pub use crate::{Arguments, Program};

@@ -7,6 +7,8 @@ use tidegate_protocol::OperatorKind;
 
 use crate::model::ProgressView;
 
+/// A lower rate is none: the average only comes near zero.
+const LEAST_RATE: f64 = 0.001;
 /// The rate shown is that of about this long.
 const RATE_WINDOW: Duration = Duration::from_secs(3);
 
@@ -86,6 +88,9 @@ impl ProgressMeter {
             true => rate,
             false => old_rate + weight * (rate - old_rate),
         };
+        if self.total.records_read_per_second < LEAST_RATE {
+            self.total.records_read_per_second = 0.0;
+        }
     }
 }
 

@@ -22,6 +22,9 @@ impl Interrupts {
     pub(crate) fn catch() -> std::io::Result<Self> {
         let mut interrupt = signal(SignalKind::interrupt())?;
         let mut terminate = signal(SignalKind::terminate())?;
+        // A handler, once set, stays: what is too large then fails as a full disk does, and the
+        // process lives on.
+        let _ = signal(SignalKind::from_raw(rustix::process::Signal::XFSZ.as_raw()))?;
         let (sender, count) = watch::channel(0);
         tokio::spawn(async move {
             loop {

@@ -2,11 +2,13 @@
 
 use axum::Json;
 use axum::body::Bytes;
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{BytesRejection, JsonRejection};
 use axum::extract::{ConnectInfo, Path, State};
 use axum::http::StatusCode;
 use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use tidegate_protocol::{CheckpointId, Parallelism, StopMode};
 
 use super::{Api, Problem, Seat};
@@ -63,9 +65,17 @@ fn answer(checkpoint: Option<CheckpointId>) -> Json<CommandAnswer> {
     })
 }
 
-fn body<T>(body: Result<Json<T>, JsonRejection>) -> Answer<T> {
-    body.map(|Json(body)| body)
-        .map_err(|rejection| Problem::bad_request(rejection.body_text()))
+/// A body that is a JSON object; a list of values would do for the types as well.
+pub(super) fn body<T: DeserializeOwned>(
+    body: Result<Json<Map<String, Value>>, JsonRejection>,
+) -> Answer<T> {
+    let Json(body) = body.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    object(body)
+}
+
+fn object<T: DeserializeOwned>(body: Map<String, Value>) -> Answer<T> {
+    serde_json::from_value(Value::Object(body))
+        .map_err(|error| Problem::bad_request(error.to_string()))
 }
 
 /// Whether a savepoint may bear the name: an object's name in Kubernetes.
@@ -83,18 +93,20 @@ fn is_name(name: &str) -> bool {
 pub(super) async fn savepoint(
     State(api): State<Api>,
     ConnectInfo(seat): ConnectInfo<Seat>,
-    request: Bytes,
+    request: Result<Bytes, BytesRejection>,
 ) -> Answer<(StatusCode, Json<CommandAnswer>)> {
-    let request: Option<SavepointRequest> = match request.is_empty() {
-        true => None,
-        false => serde_json::from_slice(&request)
-            .map_err(|error| Problem::bad_request(error.to_string()))?,
+    let request = request.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let name = if request.is_empty() {
+        None
+    } else {
+        let request = serde_json::from_slice(&request)
+            .map_err(|error| Problem::bad_request(error.to_string()))?;
+        object::<SavepointRequest>(request)?.name
     };
-    let name = request.and_then(|request| request.name);
     if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
         return Err(Problem::bad_request(format!(
-            "name is {name:?}, but must consist of lower-case letters, digits, hyphens and dots, \
-             and begin and end with a letter or digit"
+            "name is {name:?}, but must consist of at most {NAME_LENGTH_MAX} lower-case letters, \
+             digits, hyphens and dots, and begin and end with a letter or digit"
         )));
     }
     let checkpoint = api.ask(&seat, Ask::Savepoint { name }).await?;
@@ -104,9 +116,9 @@ pub(super) async fn savepoint(
 pub(super) async fn stop(
     State(api): State<Api>,
     ConnectInfo(seat): ConnectInfo<Seat>,
-    request: Result<Json<StopRequest>, JsonRejection>,
+    request: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Answer<Json<CommandAnswer>> {
-    let request = body(request)?;
+    let request: StopRequest = body(request)?;
     let mode = match (request.savepoint, request.checkpoint) {
         (true, _) => StopMode::Savepoint,
         (false, true) => StopMode::Checkpoint,
@@ -126,9 +138,9 @@ pub(super) async fn start(
 pub(super) async fn rescale(
     State(api): State<Api>,
     ConnectInfo(seat): ConnectInfo<Seat>,
-    request: Result<Json<RescaleRequest>, JsonRejection>,
+    request: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Answer<Json<CommandAnswer>> {
-    let wanted = body(request)?.parallelism;
+    let wanted = body::<RescaleRequest>(request)?.parallelism;
     let max = api.max_parallelism;
     let parallelism = Parallelism::new(wanted).ok().filter(|_| wanted <= max);
     let parallelism = parallelism.ok_or_else(|| {

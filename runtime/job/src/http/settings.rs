@@ -5,7 +5,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, State};
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
+use super::commands::body;
 use super::{Api, Problem, Seat};
 use crate::command::{Ask, CommandError};
 use crate::model::{LogLevelView, SettingsView};
@@ -64,9 +66,9 @@ impl SettingsRequest {
 pub(super) async fn change(
     State(api): State<Api>,
     ConnectInfo(seat): ConnectInfo<Seat>,
-    request: Result<Json<SettingsRequest>, JsonRejection>,
+    request: Result<Json<Map<String, Value>>, JsonRejection>,
 ) -> Result<Json<SettingsView>, Problem> {
-    let Json(request) = request.map_err(|rejection| Problem::bad_request(rejection.body_text()))?;
+    let request: SettingsRequest = body(request)?;
     request.check()?;
     let settings = api
         .status

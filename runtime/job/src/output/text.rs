@@ -187,10 +187,16 @@ impl TextPrinter {
         };
         match phase {
             Phase::Finished => {
-                self.say(&format!("finished after {time}, {records} records read"));
+                let counted = counters(progress, 0);
+                self.say(&format!(
+                    "finished after {time}, {records} records read{counted}"
+                ));
                 self.results(results);
             }
-            Phase::Stopped => self.say(&format!("stopped after {time}; {next}")),
+            Phase::Stopped => {
+                let counted = counters(progress, 0);
+                self.say(&format!("stopped after {time}{counted}; {next}"));
+            }
             Phase::Fenced => self.say(&format!("fenced: {reason}")),
             _ => self.say(&format!("failed: {reason}; {next}")),
         }
@@ -249,6 +255,12 @@ fn progress_line(
     }
     let (keys, bytes) = (count(progress.state_keys), size(progress.state_bytes));
     line.push_str(&format!(" | state {keys} keys, {bytes}"));
+    line + &counters(progress, restart_count)
+}
+
+/// What went another way than most records, as far as anything did.
+fn counters(progress: &ProgressView, restart_count: u32) -> String {
+    let mut text = String::new();
     for (what, number) in [
         ("skipped", progress.skipped_records),
         ("dead letters", progress.dead_letter_records),
@@ -256,10 +268,10 @@ fn progress_line(
         ("restarts", u64::from(restart_count)),
     ] {
         if number > 0 {
-            line.push_str(&format!(" | {what} {}", count(number)));
+            text.push_str(&format!(" | {what} {}", count(number)));
         }
     }
-    line
+    text
 }
 
 #[cfg(test)]

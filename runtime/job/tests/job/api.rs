@@ -176,6 +176,16 @@ fn a_wrong_request_is_answered_with_a_problem() {
     assert_eq!(problem(bad), (400, "BadRequest".to_owned()));
     let bad = client.post("/v1/stop", &json!({"savepiont": true}));
     assert_eq!(problem(bad), (400, "BadRequest".to_owned()));
+    // Lists of values, which the types behind would take.
+    for (path, body) in [("/v1/stop", json!([])), ("/v1/savepoints", json!(["name"]))] {
+        assert_eq!(
+            problem(client.post(path, &body)),
+            (400, "BadRequest".to_owned())
+        );
+    }
+    let large = json!({"name": "a".repeat(10_000)});
+    let bad = client.post("/v1/savepoints", &large);
+    assert_eq!(problem(bad), (400, "BadRequest".to_owned()));
     let (status, body) = client.get("/v1/checkpoints/999");
     let body = serde_json::from_str(&body).unwrap();
     assert_eq!(

@@ -132,3 +132,27 @@ fn the_end_names_where_the_result_lies() {
         "{text}"
     );
 }
+
+#[test]
+fn the_end_tells_of_records_that_were_left_out() {
+    let ended = |phase| JobEvent::Ended {
+        phase,
+        reason: None,
+        category: None,
+        checkpoint: None,
+        results: Vec::new(),
+        progress: ProgressView {
+            records_read: 4,
+            skipped_records: 3,
+            late_records: 1,
+            ..ProgressView::default()
+        },
+        duration_ms: 168,
+    };
+    let text = printed(false, &[ended(Phase::Finished)]);
+    let line = "word-count: finished after 168 ms, 4 records read | skipped 3 | late 1\n";
+    assert!(text.ends_with(line), "{text}");
+    let text = printed(false, &[ended(Phase::Stopped)]);
+    let line = "word-count: stopped after 168 ms | skipped 3 | late 1; there is no checkpoint";
+    assert!(text.contains(line), "{text}");
+}
