@@ -20,7 +20,7 @@ struct ColumnBlock<S> {
 ///
 /// # Invariants
 /// A row that is not present holds nothing a snapshot would write; every change since the last
-/// freeze has its dirty bit set (`table::tests`).
+/// freeze has its dirty bit set (`every_complete_checkpoint_holds_what_the_table_held`).
 pub struct Column<K: StateKind> {
     blocks: Vec<ColumnBlock<K::Stored>>,
     cleared: Vec<Row>,
@@ -92,9 +92,6 @@ pub trait AnyColumn: 'static {
     /// Adds to `mask` the rows of a block changed since the last freeze.
     #[doc(hidden)]
     fn add_dirty(&self, block: usize, mask: &mut DirtyMask);
-    /// Marks rows of a block as changed, since the snapshot that had them was aborted.
-    #[doc(hidden)]
-    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask);
     /// Shares the given blocks with a snapshot and forgets what has changed in them.
     fn freeze(&mut self, blocks: &[usize]) -> Box<dyn FrozenColumn>;
     /// Sets rows from a snapshot's column, a null unsets; `None` where its type is another.
@@ -175,13 +172,6 @@ impl<K: StateKind> AnyColumn for Column<K> {
     fn add_dirty(&self, block: usize, mask: &mut DirtyMask) {
         if let Some(block) = self.blocks.get(block).filter(|block| block.is_dirty) {
             mask.0.union_with(&block.dirty);
-        }
-    }
-
-    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask) {
-        if let Some(block) = self.blocks.get_mut(block) {
-            block.dirty.union_with(&mask.0);
-            block.is_dirty = true;
         }
     }
 

@@ -14,6 +14,8 @@ mod index;
 mod kind;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
 
 pub use cell::{ListCell, MapCell, ReducingCell, ValueCell};

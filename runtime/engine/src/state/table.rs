@@ -22,6 +22,9 @@ const SWEEP_ROWS: usize = 1 << 14;
 struct KeyBlock<K> {
     keys: Block<K>,
     used: Box<Bits>,
+    /// Rows whose changes an aborted checkpoint had taken. Kept here, since a column may have no
+    /// block for rows that it never held.
+    given_back: Option<Box<Bits>>,
     group: KeyGroup,
 }
 
@@ -170,6 +173,7 @@ impl<K: Key, S: State> KeyTable<K, S> {
         self.keys.push(KeyBlock {
             keys: Block::new(),
             used: Box::default(),
+            given_back: None,
             group,
         });
         row_at(block, 0)
@@ -289,6 +293,7 @@ impl<K: Key, S: State> KeyTable<K, S> {
             let key_block = &mut self.keys[*block];
             let mut rows = mask.0.clone();
             rows.intersect_with(&key_block.used);
+            key_block.given_back = None;
             let keys = key_block.keys.freeze();
             chosen.push(Selection {
                 group: key_block.group,
@@ -329,8 +334,11 @@ impl<K: Key, S: State> KeyTable<K, S> {
         let mut columns = self.columns.all();
         columns.extend(self.timers.columns());
         let mut rows = Vec::new();
-        for block in 0..self.keys.len() {
+        for (block, key_block) in self.keys.iter().enumerate() {
             let mut mask = DirtyMask::default();
+            if let Some(given_back) = &key_block.given_back {
+                mask.0.union_with(given_back);
+            }
             columns
                 .iter()
                 .for_each(|column| column.add_dirty(block, &mut mask));
@@ -347,12 +355,9 @@ impl<K: Key, S: State> KeyTable<K, S> {
 
     /// Takes the changes of an aborted checkpoint back, to be part of the next one.
     pub(crate) fn give_back(&mut self, taken: Taken<K>) {
-        let mut columns = self.named_columns_mut();
         for (block, mask) in &taken.rows {
-            // One column suffices: a row is written whole.
-            if let Some((_, column)) = columns.first_mut() {
-                column.mark_dirty(*block, mask);
-            }
+            let given_back = self.keys[*block].given_back.get_or_insert_default();
+            given_back.union_with(&mask.0);
         }
         let newer = std::mem::take(&mut self.tombstones);
         self.tombstones = taken.tombstones.iter().cloned().chain(newer).collect();
