@@ -17,6 +17,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod timers;
+mod times;
 
 pub use cell::{ListCell, MapCell, ReducingCell, ValueCell};
 pub use column::{AnyColumn, Column};
