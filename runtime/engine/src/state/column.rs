@@ -209,6 +209,7 @@ impl<K: StateKind> AnyColumn for Column<K> {
                 .iter()
                 .map(|block| size_of_val(block.values.values()))
                 .sum::<usize>()
+            + self.cleared.capacity() * size_of::<Row>()
     }
 
     fn describe(&self, name: &str) -> StateColumn {

@@ -25,6 +25,8 @@ const KEYS: u64 = 12;
 const TIMES: u64 = 6;
 /// Times from here on are those of processing timers, before it those of event timers.
 const CLOCK: u64 = 100;
+/// A timer from here on sets itself again.
+const AGAIN: u64 = 10_000;
 /// What is given out for a value begins here.
 const VALUES: u64 = 1000;
 
@@ -124,6 +126,9 @@ impl<S: Kept> KeyedProcess for Obey<S> {
         output: &mut Output<(u64, u64)>,
     ) -> Result<()> {
         output.push((context.key(), time_ms as u64));
+        if time_ms as u64 >= AGAIN {
+            context.set_processing_timer_ms(time_ms + 1);
+        }
         Ok(())
     }
 }
@@ -239,6 +244,11 @@ impl<S: Kept> Rig<S> {
     async fn restored_contents(&self) -> Vec<(u64, u64)> {
         let metrics = Arc::default();
         contents(&mut open::<S>(&self.folder, &metrics, self.complete.as_ref()).await)
+    }
+
+    fn state_bytes(&self) -> u64 {
+        self.process.report();
+        self.metrics.state_bytes.get()
     }
 }
 
@@ -408,4 +418,111 @@ async fn timers_of_an_aborted_checkpoint_are_in_the_next_one() {
         }
         assert_eq!(rig.restored_contents().await, model.contents());
     }
+}
+
+/// Some rows more or less a key group are chance.
+fn is_no_more(size: u64, before: u64) -> bool {
+    size <= before + before / 4
+}
+
+/// Takes `records` again and again; what it keeps in memory must not grow after the first times.
+fn churn<S: Kept>(rig: &mut Rig<S>, mut records: impl FnMut(u64) -> Vec<(u64, u64)>) {
+    let mut most = 0;
+    for round in 0..100 {
+        rig.take(&records(round));
+        let size = rig.state_bytes();
+        if round < 30 {
+            most = most.max(size);
+        } else {
+            assert!(is_no_more(size, most), "{size} bytes, {most} before");
+        }
+    }
+}
+
+fn timers_set_and_unset(_: u64) -> Vec<(u64, u64)> {
+    let key = |at: u64| at % KEYS;
+    let pair = |at| {
+        let set = action(SET_EVENT_TIMER, at % TIMES);
+        let unset = action(UNSET_EVENT_TIMER, at % TIMES);
+        [(key(at), set), (key(at), unset)]
+    };
+    (0..2000).flat_map(pair).collect()
+}
+
+fn values_set_and_cleared(round: u64) -> Vec<(u64, u64)> {
+    let keys = KEYS + round * 1000..KEYS + (round + 1) * 1000;
+    let pair = |key| [(key, action(SET_VALUE, 1)), (key, action(CLEAR_VALUE, 0))];
+    keys.flat_map(pair).collect()
+}
+
+#[tokio::test]
+async fn timers_that_come_and_go_between_checkpoints_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    churn(&mut Rig::<()>::new(&folder).await, timers_set_and_unset);
+    let mut rig = Rig::<ValueState<u64>>::new(&folder).await;
+    churn(&mut rig, timers_set_and_unset);
+}
+
+#[tokio::test]
+async fn timers_that_set_themselves_again_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::<()>::new(&folder).await;
+    rig.take(&[(0, action(SET_CLOCK_TIMER, AGAIN))]);
+    let mut most = 0;
+    for step in 0..100 {
+        let progress = rig.process.on_wakeup(i64::MAX, &mut Vec::new()).unwrap();
+        assert_eq!(progress, Progress::More);
+        let size = rig.state_bytes();
+        if step < 30 {
+            most = most.max(size);
+        } else {
+            assert!(is_no_more(size, most), "{size} bytes, {most} before");
+        }
+    }
+}
+
+#[tokio::test]
+async fn keys_that_come_and_go_between_checkpoints_take_no_memory() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::<ValueState<u64>>::new(&folder).await;
+    churn(&mut rig, values_set_and_cleared);
+    // The same after a checkpoint that is complete, one that is not, and a restore.
+    for completes in [true, false] {
+        let values: Vec<_> = (0..KEYS).map(|key| (key, action(SET_VALUE, 7))).collect();
+        rig.take(&values);
+        rig.checkpoint(true, completes).await;
+        churn(&mut rig, values_set_and_cleared);
+    }
+    rig.restore().await;
+    churn(&mut rig, values_set_and_cleared);
+    let cleared: Vec<_> = (0..3).map(|key| (key, action(CLEAR_VALUE, 0))).collect();
+    rig.take(&cleared);
+    rig.checkpoint(true, true).await;
+    let left: Vec<_> = (3..KEYS).map(|key| (key, VALUES + 7)).collect();
+    assert_eq!(rig.restored_contents().await, left);
+}
+
+#[tokio::test]
+async fn keys_of_checkpoints_that_never_complete_are_not_remembered() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::<ValueState<u64>>::new(&folder).await;
+    let of = |kind: u64, round: u64| -> Vec<_> {
+        let keys = round * 100..(round + 1) * 100;
+        keys.map(|key| (key, action(kind, 1))).collect()
+    };
+    rig.take(&of(SET_VALUE, 0));
+    rig.checkpoint(true, true).await;
+    let mut sizes = Vec::new();
+    for round in 1..100 {
+        rig.take(&of(SET_VALUE, round));
+        rig.checkpoint(round % 2 == 0, false).await;
+        rig.take(&of(CLEAR_VALUE, round));
+        sizes.push(rig.state_bytes());
+    }
+    let most = |sizes: &[u64]| sizes.iter().copied().max().unwrap();
+    let (early, late) = (most(&sizes[..20]), most(&sizes[20..]));
+    assert!(is_no_more(late, early), "{late} bytes, {early} before");
+    rig.checkpoint(true, true).await;
+    let left: Vec<_> = (0..KEYS).map(|key| (key, VALUES + 1)).collect();
+    assert_eq!(rig.restored_contents().await, left);
 }

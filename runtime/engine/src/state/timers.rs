@@ -44,6 +44,13 @@ impl Timers {
         self.queues.iter().map(BTreeSet::len).sum()
     }
 
+    /// Bytes in memory, about.
+    pub(super) fn size_bytes(&self) -> usize {
+        let columns = self.columns().into_iter();
+        let columns: usize = columns.map(AnyColumn::size_bytes).sum();
+        columns + self.len() * size_of::<(i64, Row)>()
+    }
+
     pub(super) fn columns(&self) -> [&dyn AnyColumn; 2] {
         let [event, processing] = &self.columns;
         [event, processing]
