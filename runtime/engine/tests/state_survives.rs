@@ -240,20 +240,23 @@ fn step() -> impl Strategy<Value = Step> {
     )
 }
 
-async fn run(steps: &[Step], total: u64) -> Vec<String> {
-    let folder = tempfile::tempdir().unwrap();
-    let committed = Committed::default();
-    let (limit, limited) = watch::channel(0);
-    let mut job = Job::new(pipeline(limited, total, 1, &committed), folder.path()).await;
+/// Takes a job through these steps, up to where the rest of its input may come.
+async fn go_through(
+    steps: &[Step],
+    job: &mut Job,
+    operator: &str,
+    limit: &watch::Sender<u64>,
+    total: u64,
+) {
     let mut last = None;
     job.deploy(None, steps.first().map_or(1, |step| step.parallelism))
         .await;
     let mut read = 0;
     for step in steps {
         read += step.read;
-        limit.send_replace(read);
+        limit.send_replace(read.min(total));
         if step.waits {
-            job.wait_records("fold", read.min(total)).await;
+            job.wait_records(operator, read.min(total)).await;
         }
         let manifest = job.trigger(false).await;
         if !step.is_aborted {
@@ -265,12 +268,125 @@ async fn run(steps: &[Step], total: u64) -> Vec<String> {
             job.deploy(last.as_ref(), step.parallelism).await;
         }
     }
+}
+
+async fn end(mut job: Job, limit: &watch::Sender<u64>) {
     limit.send_replace(u64::MAX);
     job.wait_ended().await;
     let manifest = job.trigger(false).await;
     job.complete(&manifest).await;
     job.shutdown().await;
+}
+
+async fn run(steps: &[Step], total: u64) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let committed = Committed::default();
+    let (limit, limited) = watch::channel(0);
+    let mut job = Job::new(pipeline(limited, total, 1, &committed), folder.path()).await;
+    go_through(steps, &mut job, "fold", &limit, total).await;
+    end(job, &limit).await;
     committed.records()
+}
+
+/// Keeps nothing but timers: one by the clock a moment ahead and one by event time for each number,
+/// but none by the clock for the last, so that the input does not end before all have fired.
+#[derive(Clone)]
+struct TimersOnly {
+    last: u64,
+}
+
+impl KeyedProcess for TimersOnly {
+    type Key = u64;
+    type Input = u64;
+    type Output = String;
+    type State = ();
+
+    fn process(
+        &mut self,
+        number: u64,
+        context: &mut KeyedContext<'_, u64, ()>,
+        _: &mut Output<String>,
+    ) -> Result<()> {
+        if !number.is_multiple_of(3) {
+            context.set_event_timer_ms((number as i64 / 50 + 1) * 50);
+        }
+        if number % 3 != 1 && number != self.last {
+            context.set_processing_timer_ms(context.processing_time_ms() + number as i64 % 64);
+        }
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time_ms: i64,
+        context: &mut KeyedContext<'_, u64, ()>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        let is_by_clock = time_ms > 1_000_000;
+        let clock = if is_by_clock { "clock" } else { "event time" };
+        output.push(&format!("{clock} {}", context.key()));
+        Ok(())
+    }
+}
+
+async fn run_timers(steps: &[Step], total: u64) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    let committed = Committed::default();
+    let (limit, limited) = watch::channel(0);
+    let pipeline = Pipeline::new();
+    let numbers = Numbers {
+        limit: limited,
+        total,
+        split_count: 1,
+    };
+    let times = WatermarkStrategy::bounded_out_of_orderness_ms(10);
+    let sink = Collect {
+        committed: committed.clone(),
+        show: Clone::clone,
+    };
+    let timers = TimersOnly { last: total - 1 };
+    pipeline
+        .source("numbers", numbers)
+        .assign_timestamps(times, |number| number as i64)
+        .key_by::<u64>(|number| number)
+        .process("timers", timers)
+        .sink("collect", sink);
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    go_through(steps, &mut job, "timers", &limit, total - 1).await;
+    limit.send_replace(total - 1);
+    let by_clock = expected_timers(total);
+    let by_clock = by_clock
+        .iter()
+        .filter(|text| text.starts_with("clock"))
+        .count();
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+    loop {
+        let manifest = job.trigger(false).await;
+        job.complete(&manifest).await;
+        let records = committed.records();
+        let fired = records
+            .iter()
+            .filter(|text| text.starts_with("clock"))
+            .count();
+        if fired >= by_clock {
+            break;
+        }
+        let is_late = std::time::Instant::now() > deadline;
+        assert!(!is_late, "{fired} of {by_clock} timers fired");
+    }
+    end(job, &limit).await;
+    committed.records()
+}
+
+fn expected_timers(total: u64) -> Vec<String> {
+    let by_event_time = (0..total).filter(|number| !number.is_multiple_of(3));
+    let by_clock = (0..total - 1).filter(|number| number % 3 != 1);
+    let mut records: Vec<_> = by_event_time
+        .map(|number| format!("event time {number}"))
+        .chain(by_clock.map(|number| format!("clock {number}")))
+        .collect();
+    records.sort();
+    records
 }
 
 proptest! {
@@ -283,5 +399,14 @@ proptest! {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let records = runtime.block_on(run(&steps, 1500));
         prop_assert_eq!(records, expected(1500));
+    }
+
+    #[test]
+    fn no_timer_of_an_operator_without_states_is_lost_or_fires_twice(
+        steps in proptest::collection::vec(step(), 1..5)
+    ) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        let records = runtime.block_on(run_timers(&steps, 900));
+        prop_assert_eq!(records, expected_timers(900));
     }
 }

@@ -158,6 +158,7 @@ where
     }
 
     fn fire(&mut self, kind: TimerKind, until: i64) -> Result<Progress> {
+        self.table.sweep();
         for _ in 0..TIMERS_A_STEP {
             let Some((time, row)) = self.table.timers.pop(kind, until) else {
                 return Ok(Progress::Done);
@@ -222,7 +223,7 @@ where
         let changes = self.table.changes();
         let is_whole = self.chain.wants_base(changes.row_count, self.table.len());
         let (frozen, taken) = self.table.freeze((!is_whole).then_some(changes));
-        let (mut files, written) = self.chain.begin(barrier.checkpoint, is_whole, taken);
+        let (mut files, written) = self.chain.begin(barrier.checkpoint, taken);
         let operator = self.context.operator.clone();
         let key_groups = self.table.range();
         let watermark_ms = self.watermark;

@@ -20,7 +20,7 @@ struct ColumnBlock<S> {
 ///
 /// # Invariants
 /// A row that is not present holds nothing a snapshot would write; every change since the last
-/// freeze has its dirty bit set (`table::tests`).
+/// freeze has its dirty bit set (`every_complete_checkpoint_holds_what_the_table_held`).
 pub struct Column<K: StateKind> {
     blocks: Vec<ColumnBlock<K::Stored>>,
     cleared: Vec<Row>,
@@ -92,9 +92,6 @@ pub trait AnyColumn: 'static {
     /// Adds to `mask` the rows of a block changed since the last freeze.
     #[doc(hidden)]
     fn add_dirty(&self, block: usize, mask: &mut DirtyMask);
-    /// Marks rows of a block as changed, since the snapshot that had them was aborted.
-    #[doc(hidden)]
-    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask);
     /// Shares the given blocks with a snapshot and forgets what has changed in them.
     fn freeze(&mut self, blocks: &[usize]) -> Box<dyn FrozenColumn>;
     /// Sets rows from a snapshot's column, a null unsets; `None` where its type is another.
@@ -178,13 +175,6 @@ impl<K: StateKind> AnyColumn for Column<K> {
         }
     }
 
-    fn mark_dirty(&mut self, block: usize, mask: &DirtyMask) {
-        if let Some(block) = self.blocks.get_mut(block) {
-            block.dirty.union_with(&mask.0);
-            block.is_dirty = true;
-        }
-    }
-
     fn freeze(&mut self, blocks: &[usize]) -> Box<dyn FrozenColumn> {
         let frozen = blocks
             .iter()
@@ -219,6 +209,7 @@ impl<K: StateKind> AnyColumn for Column<K> {
                 .iter()
                 .map(|block| size_of_val(block.values.values()))
                 .sum::<usize>()
+            + self.cleared.capacity() * size_of::<Row>()
     }
 
     fn describe(&self, name: &str) -> StateColumn {

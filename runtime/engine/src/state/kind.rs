@@ -252,7 +252,7 @@ impl<R: Reduce> StateKind for ReducingState<R> {
 
 /// Collects rows of several values each.
 pub struct ListValues<B> {
-    items: B,
+    pub(super) items: B,
     offsets: Vec<i32>,
 }
 
@@ -266,7 +266,7 @@ impl<B: Default> Default for ListValues<B> {
 }
 
 impl<B> ListValues<B> {
-    fn end_row(&mut self, added: usize) {
+    pub(super) fn end_row(&mut self, added: usize) {
         let last = self.offsets.last().copied().unwrap_or(0) as usize + added;
         self.offsets
             .push(i32::try_from(last).expect("a snapshot batch has below 2^31 list items"));

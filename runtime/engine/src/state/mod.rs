@@ -14,7 +14,10 @@ mod index;
 mod kind;
 mod snapshot;
 mod table;
+#[cfg(test)]
+mod tests;
 mod timers;
+mod times;
 
 pub use cell::{ListCell, MapCell, ReducingCell, ValueCell};
 pub use column::{AnyColumn, Column};

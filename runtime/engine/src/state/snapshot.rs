@@ -193,7 +193,8 @@ impl<'a> RestoredBatch<'a> {
 /// The files that make up a table's last complete snapshot, and what became of later ones.
 ///
 /// A file of an aborted checkpoint is never referred to again: the job's own garbage collection may
-/// delete it. Its changes are given back to the table and written anew.
+/// delete it. An increment's changes are given back to the table and written anew; an aborted base
+/// is followed by another, so that nothing must be remembered for it.
 pub(crate) struct StateChain<K> {
     files: Vec<StateFile>,
     pending: Option<PendingSnapshot<K>>,
@@ -202,8 +203,8 @@ pub(crate) struct StateChain<K> {
 /// A snapshot that is being written, or is written but not known to be complete.
 pub(crate) struct PendingSnapshot<K> {
     checkpoint: CheckpointId,
-    is_whole: bool,
-    taken: Taken<K>,
+    /// What an increment took; `None` for a base.
+    taken: Option<Taken<K>>,
     written: Written,
 }
 
@@ -238,15 +239,15 @@ impl<K: Key> StateChain<K> {
     /// Learns which checkpoint was the last to complete. Gives back what an aborted one had taken.
     pub(crate) fn settle(&mut self, last_completed: Option<CheckpointId>) -> Option<Taken<K>> {
         let pending = self.pending.take()?;
+        if pending.taken.is_none() {
+            self.files.clear();
+        }
         match pending.written.take() {
             Some(file) if last_completed >= Some(pending.checkpoint) => {
-                if pending.is_whole {
-                    self.files.clear();
-                }
                 self.files.extend(file);
                 None
             }
-            _ => Some(pending.taken),
+            _ => pending.taken,
         }
     }
 
@@ -281,18 +282,15 @@ impl<K: Key> StateChain<K> {
     pub(crate) fn begin(
         &mut self,
         checkpoint: CheckpointId,
-        is_whole: bool,
-        taken: Taken<K>,
+        taken: Option<Taken<K>>,
     ) -> (Vec<StateFile>, Written) {
         let written = Written::default();
-        let earlier = if is_whole {
-            Vec::new()
-        } else {
-            self.files.clone()
+        let earlier = match taken {
+            Some(_) => self.files.clone(),
+            None => Vec::new(),
         };
         self.pending = Some(PendingSnapshot {
             checkpoint,
-            is_whole,
             taken,
             written: written.clone(),
         });

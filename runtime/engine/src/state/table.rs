@@ -22,6 +22,11 @@ const SWEEP_ROWS: usize = 1 << 14;
 struct KeyBlock<K> {
     keys: Block<K>,
     used: Box<Bits>,
+    /// Rows whose key a state file may hold, so that its end needs a tombstone.
+    written: Box<Bits>,
+    /// Rows whose changes an aborted checkpoint had taken. Kept here, since a column may have no
+    /// block for rows that it never held.
+    given_back: Option<Box<Bits>>,
     group: KeyGroup,
 }
 
@@ -37,7 +42,8 @@ struct Group {
 /// # Invariants
 /// A block holds keys of one key group only, so a snapshot that goes block by block comes grouped.
 /// A used row has its key in the index; a row without any state or timer is unused at the next
-/// freeze, with its key among the tombstones.
+/// freeze. A key that a state file may hold is in a used row or among the tombstones, unless the
+/// next snapshot holds everything.
 pub(crate) struct KeyTable<K: Key, S: State> {
     index: KeyIndex,
     keys: Vec<KeyBlock<K>>,
@@ -59,7 +65,7 @@ pub(crate) struct Changes {
     pub(crate) row_count: usize,
 }
 
-/// What a freeze took, so that an aborted checkpoint's changes can be given back.
+/// What an increment's freeze took, so that an aborted checkpoint's changes can be given back.
 pub(crate) struct Taken<K> {
     rows: Vec<(usize, DirtyMask)>,
     tombstones: Arc<Vec<(KeyGroup, K)>>,
@@ -170,6 +176,8 @@ impl<K: Key, S: State> KeyTable<K, S> {
         self.keys.push(KeyBlock {
             keys: Block::new(),
             used: Box::default(),
+            written: Box::default(),
+            given_back: None,
             group,
         });
         row_at(block, 0)
@@ -200,12 +208,9 @@ impl<K: Key, S: State> KeyTable<K, S> {
     /// Frees rows without states and timers, once enough may be. Between chunks only, since rows
     /// that a chunk has resolved must stay.
     pub(crate) fn sweep(&mut self) {
-        let cleared: usize = self
-            .columns
-            .all()
-            .iter()
-            .map(|column| column.cleared_count())
-            .sum();
+        let mut columns = self.columns.all();
+        columns.extend(self.timers.columns());
+        let cleared: usize = columns.iter().map(|column| column.cleared_count()).sum();
         if self.suspects.len() + cleared >= SWEEP_ROWS {
             self.sweep_all();
         }
@@ -221,7 +226,7 @@ impl<K: Key, S: State> KeyTable<K, S> {
         for row in std::mem::take(&mut self.suspects) {
             let is_used = self.keys[block_of(row)].used.get(place_of(row));
             if is_used && self.is_empty_row(row) {
-                self.remove(row, true);
+                self.remove(row);
             }
         }
     }
@@ -235,16 +240,18 @@ impl<K: Key, S: State> KeyTable<K, S> {
                 .all(|column| !column.is_present(row))
     }
 
-    fn remove(&mut self, row: Row, leaves_tombstone: bool) {
+    fn remove(&mut self, row: Row) {
         let block = &mut self.keys[block_of(row)];
         let key = block.keys.values()[place_of(row)].clone();
         block.used.clear(place_of(row));
+        let is_written = block.written.get(place_of(row));
+        block.written.clear(place_of(row));
         let group = block.group;
         self.index.remove(K::hash(key.as_view()), row);
         self.groups[usize::from(group.0 - self.range.start)]
             .free_rows
             .push(row);
-        if leaves_tombstone {
+        if is_written {
             self.tombstones.push((group, key));
         }
     }
@@ -261,8 +268,12 @@ impl<K: Key, S: State> KeyTable<K, S> {
     }
 
     /// Shares these changes, or everything where there are none given, with a snapshot. The pause
-    /// is one small step for each block changed.
-    pub(crate) fn freeze(&mut self, changes: Option<Changes>) -> (FrozenTable<K>, Taken<K>) {
+    /// is one small step for each block changed. What an increment took can be given back; after a
+    /// snapshot of everything that was aborted comes another.
+    pub(crate) fn freeze(
+        &mut self,
+        changes: Option<Changes>,
+    ) -> (FrozenTable<K>, Option<Taken<K>>) {
         self.sweep_all();
         let is_whole = changes.is_none();
         let selection = changes.map_or_else(|| self.used_rows(), |changes| changes.rows);
@@ -277,18 +288,19 @@ impl<K: Key, S: State> KeyTable<K, S> {
             .into_iter()
             .map(|(_, column)| column.freeze(&blocks))
             .collect();
-        let taken_tombstones = std::mem::take(&mut self.tombstones);
-        let mut tombstones = if is_whole {
-            Vec::new()
-        } else {
-            taken_tombstones.clone()
-        };
+        let mut tombstones = std::mem::take(&mut self.tombstones);
+        if is_whole {
+            tombstones = Vec::new();
+        }
         tombstones.sort_by_key(|(group, _)| *group);
+        let tombstones = Arc::new(tombstones);
         let mut chosen: Vec<Selection<K>> = Vec::with_capacity(selection.len());
         for (position, (block, mask)) in selection.iter().enumerate() {
             let key_block = &mut self.keys[*block];
             let mut rows = mask.0.clone();
             rows.intersect_with(&key_block.used);
+            key_block.written.union_with(&rows);
+            key_block.given_back = None;
             let keys = key_block.keys.freeze();
             chosen.push(Selection {
                 group: key_block.group,
@@ -298,19 +310,17 @@ impl<K: Key, S: State> KeyTable<K, S> {
             });
         }
         chosen.sort_by_key(|selection| selection.group);
-        let taken = Taken {
+        let taken = (!is_whole).then(|| Taken {
             rows: selection,
-            tombstones: Arc::new(taken_tombstones),
+            tombstones: Arc::clone(&tombstones),
+        });
+        let frozen = FrozenTable {
+            fields,
+            columns,
+            chosen,
+            tombstones,
         };
-        (
-            FrozenTable {
-                fields,
-                columns,
-                chosen,
-                tombstones: Arc::new(tombstones),
-            },
-            taken,
-        )
+        (frozen, taken)
     }
 
     /// Every used row.
@@ -329,8 +339,11 @@ impl<K: Key, S: State> KeyTable<K, S> {
         let mut columns = self.columns.all();
         columns.extend(self.timers.columns());
         let mut rows = Vec::new();
-        for block in 0..self.keys.len() {
+        for (block, key_block) in self.keys.iter().enumerate() {
             let mut mask = DirtyMask::default();
+            if let Some(given_back) = &key_block.given_back {
+                mask.0.union_with(given_back);
+            }
             columns
                 .iter()
                 .for_each(|column| column.add_dirty(block, &mut mask));
@@ -347,12 +360,9 @@ impl<K: Key, S: State> KeyTable<K, S> {
 
     /// Takes the changes of an aborted checkpoint back, to be part of the next one.
     pub(crate) fn give_back(&mut self, taken: Taken<K>) {
-        let mut columns = self.named_columns_mut();
         for (block, mask) in &taken.rows {
-            // One column suffices: a row is written whole.
-            if let Some((_, column)) = columns.first_mut() {
-                column.mark_dirty(*block, mask);
-            }
+            let given_back = self.keys[*block].given_back.get_or_insert_default();
+            given_back.union_with(&mask.0);
         }
         let newer = std::mem::take(&mut self.tombstones);
         self.tombstones = taken.tombstones.iter().cloned().chain(newer).collect();
@@ -398,7 +408,7 @@ impl<K: Key, S: State> KeyTable<K, S> {
                 .into_iter()
                 .for_each(|column| column.clear(row));
             self.timers.clear(row);
-            self.remove(row, false);
+            self.remove(row);
         }
     }
 
@@ -430,7 +440,9 @@ impl<K: Key, S: State> KeyTable<K, S> {
         for (_, column) in self.named_columns_mut() {
             drop(column.freeze(&blocks));
         }
-        self.tombstones.clear();
+        for block in &mut self.keys {
+            block.written.clone_from(&block.used);
+        }
     }
 
     /// Bytes in memory, about.
@@ -438,15 +450,13 @@ impl<K: Key, S: State> KeyTable<K, S> {
         let keys: usize = self
             .keys
             .iter()
-            .map(|block| size_of_val(block.keys.values()) + size_of::<Bits>())
+            .map(|block| size_of_val(block.keys.values()) + 2 * size_of::<Bits>())
             .sum();
-        let columns: usize = self
-            .columns
-            .all()
-            .iter()
-            .map(|column| column.size_bytes())
-            .sum();
-        self.index.size_bytes() + keys + columns
+        let columns = self.columns.all().into_iter();
+        let columns: usize = columns.map(|column| column.size_bytes()).sum();
+        let removed = self.tombstones.capacity() * size_of::<(KeyGroup, K)>()
+            + self.suspects.capacity() * size_of::<Row>();
+        self.index.size_bytes() + keys + columns + self.timers.size_bytes() + removed
     }
 }
 

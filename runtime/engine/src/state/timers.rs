@@ -1,14 +1,14 @@
 //! Timers of a keyed operator: at most one for each key, kind and time.
 //!
-//! A key's timers are kept as two hidden list columns of its row, so that they are frozen, written
-//! and restored like any other state; the ordered queue is an index over them.
+//! A key's timers are kept in two hidden columns of its row, lists in a snapshot, so that they are
+//! frozen, written and restored like any other state; the ordered queue is an index over them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::block::Row;
 use super::column::{AnyColumn, Column};
-use super::kind::ListState;
+use super::times::TimesState;
 
 /// Which clock a timer follows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub(super) const TIMER_COLUMNS: [&str; 2] = ["_event_timers", "_processing_timer
 #[derive(Default)]
 pub(crate) struct Timers {
     queues: [BTreeSet<(i64, Row)>; 2],
-    columns: [Column<ListState<i64>>; 2],
+    columns: [Column<TimesState>; 2],
     is_used: bool,
 }
 
@@ -42,6 +42,13 @@ impl Timers {
     /// How many are set.
     pub(crate) fn len(&self) -> usize {
         self.queues.iter().map(BTreeSet::len).sum()
+    }
+
+    /// Bytes in memory, about.
+    pub(super) fn size_bytes(&self) -> usize {
+        let columns = self.columns().into_iter();
+        let columns: usize = columns.map(AnyColumn::size_bytes).sum();
+        columns + self.len() * size_of::<(i64, Row)>()
     }
 
     pub(super) fn columns(&self) -> [&dyn AnyColumn; 2] {
@@ -60,7 +67,7 @@ impl Timers {
         if self.queues[kind as usize].insert((time, row)) {
             let column = &mut self.columns[kind as usize];
             column.ensure(row);
-            Arc::make_mut(column.get_mut(row)).push(time);
+            Arc::make_mut(column.get_mut(row)).add(time);
         }
     }
 
@@ -74,7 +81,7 @@ impl Timers {
     fn forget(&mut self, kind: TimerKind, row: Row, time: i64) {
         let column = &mut self.columns[kind as usize];
         let times = Arc::make_mut(column.get_mut(row));
-        times.retain(|other| *other != time);
+        times.remove(time);
         if times.is_empty() {
             column.clear(row);
         }
@@ -115,9 +122,10 @@ impl Timers {
         if self.columns[kind as usize].is_present(row)
             && let Some(times) = self.columns[kind as usize].get(row)
         {
-            for time in times.iter() {
-                self.queues[kind as usize].remove(&(*time, row));
-            }
+            let queue = &mut self.queues[kind as usize];
+            times.for_each(|time| {
+                queue.remove(&(time, row));
+            });
         }
     }
 
@@ -134,7 +142,9 @@ impl Timers {
         for row in rows {
             if let Some(times) = self.columns[kind as usize].get(*row) {
                 let queue = &mut self.queues[kind as usize];
-                queue.extend(times.iter().map(|time| (*time, *row)));
+                times.for_each(|time| {
+                    queue.insert((time, *row));
+                });
             }
         }
         Some(())
