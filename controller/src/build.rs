@@ -16,7 +16,7 @@ mod metadata;
 mod template;
 
 pub use cleanup::{CleanupPod, cleanup_pod, cleanup_template};
-pub use config::{Start, config_map, job_config, with_live_fields};
+pub use config::{Start, StartState, config_map, job_config, with_live_fields};
 pub use deployment::{ErasedObject, Revision, applied_hash, deployment, start_annotations};
 pub use guards::{disruption_budget, network_policy};
 pub use metadata::{PodRole, job_selector, owner_of_job};

@@ -67,6 +67,10 @@ pub struct JobConfig {
     /// whoever starts the process means it each time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_generation: Option<u64>,
+    /// The first start that asked for `start_from`, where that was an earlier one: what an earlier
+    /// revision never came to do is left to this one, and what it did is not done again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_from_generation: Option<u64>,
     /// Whether the job waits, once all is prepared, until the job API lets it go.
     #[serde(default, skip_serializing_if = "is_false")]
     pub hold: bool,

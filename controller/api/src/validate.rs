@@ -122,6 +122,7 @@ impl ValidJob {
             listen_address: start.listen_address,
             output: start.output,
             parent_process_id: start.parent_process_id,
+            start_from_generation: None,
             start_generation: None,
             hold: false,
             linger: false,

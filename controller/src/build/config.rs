@@ -19,9 +19,26 @@ pub struct Start {
     /// Its start generation, milliseconds since the epoch.
     pub generation: u64,
     /// What state it starts from.
-    pub from: StartPoint,
+    pub from: StartState,
     /// Whether it waits to be let go.
     pub hold: bool,
+}
+
+/// What state a revision starts from, and who asked for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StartState {
+    /// The state.
+    pub point: StartPoint,
+    /// The start generation that first asked for it; absent where it is the revision's own. Where
+    /// the job's log knows that one, the state is the log's latest.
+    pub asked: Option<u64>,
+}
+
+impl StartState {
+    /// A state that is asked for now.
+    pub const fn new(point: StartPoint) -> Self {
+        Self { point, asked: None }
+    }
 }
 
 /// The configuration of the revision that a valid job asks for.
@@ -35,7 +52,7 @@ pub fn job_config(job: &ValidJob, storage: StorageConfig, start: Start) -> JobCo
         max_parallelism: job.max_parallelism,
         checkpoint: job.checkpoint.clone(),
         storage,
-        start_from: start.from,
+        start_from: start.from.point,
         restart: job.restart.clone(),
         log_level: job.log_level,
         listen_address: Some(format!("0.0.0.0:{METRICS_PORT}")),
@@ -45,6 +62,7 @@ pub fn job_config(job: &ValidJob, storage: StorageConfig, start: Start) -> JobCo
         },
         parent_process_id: None,
         start_generation: Some(start.generation),
+        start_from_generation: start.from.asked,
         hold: start.hold,
         linger: true,
         on_terminate: OnTerminate::Checkpoint,

@@ -138,7 +138,7 @@ fn config(job: &ValidJob) -> JobConfig {
     };
     let start = Start {
         generation: 1_790_000_000_000,
-        from: StartPoint::Latest,
+        from: StartState::new(StartPoint::Latest),
         hold: true,
     };
     job_config(job, storage, start)

@@ -1,5 +1,6 @@
 //! What to do about a job that lives and whose spec makes sense.
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use tidegate_api::job_config::StartPoint;
 use tidegate_api::status::{Reason, UpgradePhase};
 
@@ -11,7 +12,7 @@ use super::standing::proves_let_go;
 use super::standstill::{suspend, suspended};
 use super::upgrade;
 use super::wanted::start_point;
-use crate::build::Start;
+use crate::build::{Start, StartState};
 use crate::observed::RevisionFacts;
 use crate::plan::{Decision, LookAgain};
 use crate::time::to_text;
@@ -60,12 +61,7 @@ fn first(draft: &mut Draft<'_>) {
         ));
         return;
     }
-    let from = match has_run {
-        // It went on from its startFrom long ago.
-        true => Ok(StartPoint::Latest),
-        false => start_point(draft.observed, wanted, None),
-    };
-    match from {
+    match first_state(draft, has_run) {
         Ok(from) => {
             let start = Start {
                 generation: draft.next_generation(),
@@ -80,6 +76,33 @@ fn first(draft: &mut Draft<'_>) {
             draft.look_again = LookAgain::Later;
         }
     }
+}
+
+/// What a job starts from that has no revision. If it ever had one, that one's Deployment is gone,
+/// and the log knows whether it began.
+fn first_state(draft: &Draft<'_>, has_run: bool) -> Result<StartState, String> {
+    let state = start_point(draft.observed, draft.wanted, None);
+    if draft.revision.is_none() {
+        return state;
+    }
+    match state {
+        Ok(StartState { point, asked: None }) if point != StartPoint::Latest => {
+            let created = draft.observed.job.metadata.creation_timestamp.as_ref();
+            let created = created.map(|Time(created)| created.as_millisecond());
+            Ok(StartState {
+                point,
+                asked: created.and_then(|ms| u64::try_from(ms).ok()),
+            })
+        }
+        // What it went on from long ago may be gone.
+        Err(_) if has_run && has_state(draft) => Ok(StartState::new(StartPoint::Latest)),
+        state => state,
+    }
+}
+
+fn has_state(draft: &Draft<'_>) -> bool {
+    let status = draft.reported();
+    status.is_some_and(|status| status.latest_checkpoint.is_some())
 }
 
 /// The revision that the spec asks for owns the job.

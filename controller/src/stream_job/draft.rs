@@ -11,7 +11,7 @@ use tidegate_api::status::{ConditionStatus, Reason, StreamJobStatus, UpgradeStat
 
 use super::standing::{Standing, standing};
 use super::wanted::Wanted;
-use crate::build::{self, Start};
+use crate::build::{self, Start, StartState};
 use crate::job_api::JobCommand;
 use crate::observed::{Observed, RevisionFacts};
 use crate::plan::{Ask, Child, ChildName, Decision, EventNote, EventReason, LookAgain};
@@ -307,7 +307,10 @@ pub(super) fn start_of(facts: &RevisionFacts) -> Start {
     let config = facts.config.as_ref();
     Start {
         generation: facts.start_generation,
-        from: config.map_or(StartPoint::Latest, |config| config.start_from.clone()),
+        from: StartState {
+            point: config.map_or(StartPoint::Latest, |config| config.start_from.clone()),
+            asked: config.and_then(|config| config.start_from_generation),
+        },
         hold: config.is_none_or(|config| config.hold),
     }
 }

@@ -7,7 +7,7 @@ use tidegate_api::status::{ConditionType, Reason};
 use super::draft::{Draft, Verdict, start_of};
 use super::standing::{Standing, is_live, proves_let_go};
 use super::standstill::awaits_mirror;
-use crate::build;
+use crate::build::{self, StartState};
 use crate::job_api::{JobCommand, JobView, Phase, SettingsView};
 use crate::observed::{ApiFacts, PodFacts, RevisionFacts};
 use crate::plan::{ChildName, Decision};
@@ -162,7 +162,8 @@ fn may_replace(draft: &Draft<'_>, current: &RevisionFacts) -> bool {
 /// old ones cannot fence it too.
 fn replace_fenced(draft: &mut Draft<'_>, current: &RevisionFacts) {
     let generation = draft.next_generation();
-    restart(draft, current, generation, StartPoint::Latest);
+    let latest = StartState::new(StartPoint::Latest);
+    restart(draft, current, generation, latest);
     let observed = draft.observed;
     let fenced = |pod: &&PodFacts| {
         let phase = pod.view().map(|view| view.phase);
@@ -179,7 +180,7 @@ pub(super) fn restart(
     draft: &mut Draft<'_>,
     facts: &RevisionFacts,
     generation: u64,
-    from: StartPoint,
+    from: StartState,
 ) {
     if facts.revision == draft.wanted.revision {
         let start = build::Start {
@@ -196,7 +197,8 @@ pub(super) fn restart(
     };
     let config = JobConfig {
         start_generation: Some(generation),
-        start_from: from,
+        start_from: from.point,
+        start_from_generation: from.asked,
         hold: false,
         ..build::with_live_fields(config, &draft.wanted.job)
     };

@@ -7,7 +7,8 @@ use tidegate_api::status::{Reason, UpgradePhase};
 use super::draft::{Draft, Verdict, start_of};
 use super::live::restart;
 use super::standing::{Standing, category_reason, phase_since_ms, reason_text};
-use crate::build::Start;
+use super::wanted::start_state;
+use crate::build::{Start, StartState};
 use crate::job_api::{JobView, Phase};
 use crate::observed::RevisionFacts;
 use crate::plan::Decision;
@@ -147,17 +148,18 @@ pub(super) fn roll_back(
 }
 
 /// The last stable revision starts: from the newest checkpoint, whoever took it, or from its own
-/// last one if what came after began with something else.
+/// last one if what came after began with something else. If none of them ever began, it does so
+/// where it was to.
 pub(super) fn come_back(draft: &mut Draft<'_>, spare: &RevisionFacts) {
     let upgrade = draft.upgrade.as_ref();
     let own = upgrade.and_then(|upgrade| upgrade.rollback_checkpoint);
     let own = own.and_then(|id| u64::try_from(id).ok());
     let from = match (own, &spare.config) {
-        (Some(id), Some(config)) => StartPoint::Checkpoint {
+        (Some(id), Some(config)) => StartState::new(StartPoint::Checkpoint {
             folder: config.job_folder(),
             checkpoint_id: Some(id),
-        },
-        _ => StartPoint::Latest,
+        }),
+        _ => start_state(spare),
     };
     let generation = draft.next_generation();
     restart(draft, spare, generation, from);

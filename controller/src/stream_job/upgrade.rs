@@ -457,7 +457,11 @@ fn let_go(
 /// Takes note of what a rollback goes on from, if the new revision starts from something else than
 /// what the old one has left: the log goes on from there then.
 pub(super) fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
-    let goes_on = |config: &JobConfig| config.start_from == StartPoint::Latest;
+    let goes_on = |config: &JobConfig| {
+        config.start_from == StartPoint::Latest
+            || config.start_from_generation < config.start_generation
+                && config.start_from_generation.is_some()
+    };
     if new.config.as_deref().is_none_or(goes_on) {
         return;
     }

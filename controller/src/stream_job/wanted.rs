@@ -9,7 +9,7 @@ use tidegate_api::start_from::StartFrom;
 use tidegate_api::validate::{Logic, validate_for_cluster};
 use tidegate_api::{Metadata, ValidJob, change};
 
-use crate::build;
+use crate::build::{self, StartState};
 use crate::job_api::{JobView, Phase};
 use crate::observed::{Observed, RevisionFacts};
 use crate::settings::Settings;
@@ -110,20 +110,46 @@ pub(super) fn config_of(storage: &Storage) -> StorageConfig {
 
 /// What state a revision starts from that takes over from another, or from none.
 ///
+/// Where `startFrom` stays as it is, it is left to the log whether that other one came to honour it.
+///
 /// # Errors
 /// The checkpoint that `startFrom` names is not there, as a sentence.
 pub(super) fn start_point(
     observed: &Observed,
     wanted: &Wanted,
     before: Option<&RevisionFacts>,
-) -> Result<StartPoint, String> {
+) -> Result<StartState, String> {
     let text = &observed.job.spec.start_from;
-    if before.is_some_and(|before| before.start_from == *text) {
+    if let Some(before) = before.filter(|before| before.start_from == *text) {
         return Ok(match wanted.job.upgrade.mode {
-            UpgradeMode::LatestCheckpoint | UpgradeMode::Savepoint => StartPoint::Latest,
-            UpgradeMode::Stateless => StartPoint::Empty,
+            UpgradeMode::LatestCheckpoint | UpgradeMode::Savepoint => start_state(before),
+            UpgradeMode::Stateless => StartState::new(StartPoint::Empty),
         });
     }
+    resolved(observed, wanted).map(StartState::new)
+}
+
+/// What a revision was to start from, for another start of it or one that takes over from it: if it
+/// ever began, the log knows, and that is the newest checkpoint.
+pub(super) fn start_state(revision: &RevisionFacts) -> StartState {
+    let latest = StartState::new(StartPoint::Latest);
+    let Some(config) = &revision.config else {
+        return latest;
+    };
+    // That a revision began without state once says nothing of what follows it.
+    let is_stateless = config.start_from == StartPoint::Empty
+        && StartFrom::parse(&revision.start_from) != Ok(StartFrom::Empty);
+    if is_stateless || config.start_from == StartPoint::Latest {
+        return latest;
+    }
+    StartState {
+        point: config.start_from.clone(),
+        asked: config.start_from_generation.or(config.start_generation),
+    }
+}
+
+/// Where the spec's `startFrom` is.
+fn resolved(observed: &Observed, wanted: &Wanted) -> Result<StartPoint, String> {
     let StartFrom::Name(name) = &wanted.job.start_from else {
         let resolved = wanted
             .job

@@ -17,6 +17,7 @@ fn savepoint(space: &Space, job: &str, name: &str) -> Value {
     })
 }
 
+/// Also one that could not begin at first: what it was to start from is not forgotten.
 #[test]
 fn a_savepoint_by_hand_starts_a_second_job() {
     let space = Space::new("second");
@@ -24,9 +25,12 @@ fn a_savepoint_by_hand_starts_a_second_job() {
     let committed = first.wait_results_beyond(500);
     let taken = savepoint(&space, "first", "before-split");
     assert_eq!(taken["status"]["kind"], "Savepoint");
-    let second = Job::new(&space, "second")
-        .set("startFrom", json!("before-split"))
-        .start();
+    let second = Job::new(&space, "second").set("startFrom", json!("before-split"));
+    let image = second.manifest["spec"]["program"]["image"].clone();
+    let second = second.set("program.image", json!("registry.invalid/no/such:1"));
+    second.apply();
+    second.wait_condition("Ready", "False", "ImagePullFailed");
+    let second = second.set("program.image", image).start();
     let least = until(
         "the second job commits more than a line a key",
         SOON,

@@ -146,6 +146,7 @@ pub(crate) fn coordinator_config(
             reset_after_ms: config.restart.reset_after_ms,
         },
         start_from: prepared.start_from.clone(),
+        start_from_generation: config.start_from_generation,
         start_generation: prepared.start_generation,
         writer: writer(),
         // The hasher's keys are random and differ for every process.

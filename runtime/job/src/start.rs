@@ -83,7 +83,8 @@ pub(crate) async fn prepare(
         .map(|latest| latest.entry.number)
         .filter(|_| known > start_generation);
     // What it asked for then may be gone by now.
-    let start_from = match is_known {
+    let asked = config.start_from_generation.unwrap_or(start_generation);
+    let start_from = match known >= asked {
         true => StartFrom::Latest,
         false => start_from(config, &folder).await?,
     };

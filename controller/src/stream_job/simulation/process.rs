@@ -147,7 +147,9 @@ impl Process {
             return self.enter(Phase::Fenced, now_ms);
         }
         let is_honoured = log.generation >= self.generation();
-        let starts_empty = !is_honoured && self.config.start_from == StartPoint::Empty;
+        let asked = self.config.start_from_generation;
+        let is_asked_for = log.generation < asked.unwrap_or_else(|| self.generation());
+        let starts_empty = is_asked_for && self.config.start_from == StartPoint::Empty;
         if self.kind == Kind::Incompatible && !log.checkpoints.is_empty() && !starts_empty {
             return self.block("StateIncompatible", now_ms);
         }
@@ -155,7 +157,7 @@ impl Process {
         if !(self.is_let_go || is_honoured) {
             return self.enter(Phase::Holding, now_ms);
         }
-        if !is_honoured && self.config.start_from != StartPoint::Latest {
+        if is_asked_for && self.config.start_from != StartPoint::Latest {
             log.honoured
                 .push((self.generation(), self.config.start_from.clone()));
         }

@@ -13,7 +13,7 @@ use super::{
 use crate::job_api::{CheckpointView, JobCommand, Phase, StopMode};
 use crate::observed::{ApiFacts, Observed, PodTrouble};
 use crate::plan::{ChildName, Decision, EventReason, Plan};
-use crate::stream_job::fixtures::{pod, revision_of};
+use crate::stream_job::fixtures::{job, observed, pod, revision_of};
 
 pub(super) fn step(observed: &mut Observed) -> Plan {
     let plan = plan(observed, &settings());
@@ -168,6 +168,43 @@ fn the_mode_says_what_the_new_revision_starts_from(
         observed.revisions[1].config.as_ref().unwrap().start_from,
         expected
     );
+}
+
+/// Whether it came to begin is for the log to say: the revision's Deployment does not tell.
+#[test]
+fn a_start_point_is_handed_on_to_the_revision_that_corrects_the_one_before() {
+    let mut observed = observed(job("misspelt:1"));
+    edit(&mut observed, |spec| {
+        spec.start_from = "s3://bucket/jobs/shop/other#7".to_owned();
+    });
+    step(&mut observed);
+    let first = observed.revisions[0].config.clone().unwrap();
+    assert_eq!(first.start_from_generation, None, "it is the first to ask");
+    for (round, image) in [(1, "misspelt:2"), (2, "good:1")] {
+        observed.now_ms += 60_000;
+        edit(&mut observed, |spec| {
+            spec.program.as_mut().unwrap().image = image.to_owned();
+        });
+        step(&mut observed);
+        let newest = observed.revisions.last().unwrap().config.clone().unwrap();
+        assert!(newest.start_generation > first.start_generation);
+        assert_eq!(newest.start_from, first.start_from, "round {round}");
+        assert_eq!(newest.start_from_generation, first.start_generation);
+    }
+}
+
+#[test]
+fn a_revision_after_one_that_began_without_state_goes_on_from_the_newest_checkpoint() {
+    let mut observed = running("good:1");
+    let current = observed.revisions[0].config.as_mut().unwrap();
+    current.start_from = StartPoint::Empty;
+    edit(&mut observed, |spec| {
+        spec.program.as_mut().unwrap().image = "good:2".to_owned();
+    });
+    step(&mut observed);
+    let newest = observed.revisions[1].config.as_ref().unwrap();
+    assert_eq!(newest.start_from, StartPoint::Latest);
+    assert_eq!(newest.start_from_generation, None);
 }
 
 #[test]

@@ -148,6 +148,7 @@ impl StandardOptions {
                 is_terminal,
             },
             parent_process_id: None,
+            start_from_generation: None,
             start_generation: None,
             hold: false,
             linger: false,

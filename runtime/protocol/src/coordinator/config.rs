@@ -50,6 +50,9 @@ pub struct CoordinatorConfig {
     pub restart: RestartPolicy,
     /// Where the first attempt takes its state from; later attempts take the latest.
     pub start_from: StartFrom,
+    /// The first start that asked for `start_from`, where that was an earlier one than this: it is
+    /// honoured only if the log knows no start as new as that one.
+    pub start_from_generation: Option<u64>,
     /// Orders the starts of a job. `start_from` is honoured only if the log knows no start as new,
     /// so that a process that is started again, or a second one beside it, does not throw back the
     /// job; and where the log knows a newer one, this one ends as fenced before it writes anything.

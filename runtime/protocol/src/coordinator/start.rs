@@ -192,11 +192,12 @@ impl Coordinator {
             .map(|highest| highest.number)
     }
 
-    /// The request to start from elsewhere than the latest, unless the log knows this start, and
-    /// with it the request, already.
+    /// The request to start from elsewhere than the latest, unless the log knows the start that
+    /// first made it, and with that the request, already.
     fn requested_start(&self, content: &LogContent) -> Option<&StartFrom> {
         let honoured = content.highest.as_ref().map(|entry| entry.start_generation);
-        let is_new = honoured < Some(self.config.start_generation)
+        let asked = self.config.start_from_generation;
+        let is_new = honoured < Some(asked.unwrap_or(self.config.start_generation))
             || planted!(HonourStartAgain) && self.start_from.is_some();
         let start_from = self.start_from.as_ref().filter(|_| is_new);
         start_from.filter(|start_from| **start_from != StartFrom::Latest)

@@ -68,6 +68,7 @@ impl World {
                 reset_after_ms: scale * 20,
             },
             start_from: self.start_from.clone(),
+            start_from_generation: None,
             start_generation: generation,
             writer: format!("process {id} of start {generation}"),
             nonce_seed: self.random.next(),

@@ -172,6 +172,27 @@ fn a_request_to_start_from_elsewhere_is_honoured_once() {
     assert_eq!(script.deployment().restored, None);
 }
 
+/// A revision that could not begin is replaced by one that starts from where that one was to.
+#[test]
+fn a_request_of_an_earlier_start_is_honoured_unless_that_one_began() {
+    let empty = |start_generation, asked| CoordinatorConfig {
+        start_from: StartFrom::Empty,
+        start_from_generation: asked,
+        start_generation,
+        ..config()
+    };
+    let mut script = Script::running();
+    script.checkpoint();
+    let mut script = Script::started(empty(6, Some(5)), script.log);
+    assert_eq!(script.deployment().restored, None, "5 never began");
+    script.runs(1);
+    let own = script.checkpoint();
+    let script = Script::started(empty(8, Some(5)), script.log);
+    assert_eq!(script.deployment().restored, Some(own), "6 did");
+    let script = Script::started(empty(9, None), script.log);
+    assert_eq!(script.deployment().restored, None, "it is asked anew");
+}
+
 fn generation(start_generation: u64) -> CoordinatorConfig {
     CoordinatorConfig {
         start_generation,

@@ -60,6 +60,7 @@ pub(super) fn config() -> CoordinatorConfig {
             reset_after_ms: 60_000,
         },
         start_from: StartFrom::Latest,
+        start_from_generation: None,
         start_generation: 1,
         writer: "test".to_owned(),
         nonce_seed: 1,
