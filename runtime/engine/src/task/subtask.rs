@@ -45,6 +45,8 @@ pub(crate) enum Head {
     Source {
         operator: OperatorId,
         head: Box<dyn SourceHead>,
+        /// Splits that the restored checkpoint had begun, and that were not read on yet.
+        begun_splits: Vec<u32>,
     },
     Gate(InputGate),
 }
@@ -157,6 +159,7 @@ impl Subtask {
     }
 
     async fn run_source(&mut self) -> Result<()> {
+        self.begin_splits();
         let mut reads = 0_u32;
         loop {
             let wake = self.wait_source().await;
@@ -204,6 +207,19 @@ impl Subtask {
         }
     }
 
+    /// Tells which splits go on where the restored checkpoint left them.
+    fn begin_splits(&mut self) {
+        let Head::Source { begun_splits, .. } = &self.head else {
+            return;
+        };
+        for stage in &mut self.stages {
+            let transform = &mut stage.transform;
+            begun_splits
+                .iter()
+                .for_each(|split| transform.on_split_begun(*split));
+        }
+    }
+
     /// Feeds what the reader has filled.
     async fn take_read(&mut self, is_all: bool) -> Result<()> {
         let Head::Source { head, .. } = &mut self.head else {
@@ -214,10 +230,32 @@ impl Subtask {
             if let Some(metrics) = &self.head_metrics {
                 metrics.records_out.add(chunk.len() as u64);
             }
+            let split = chunk.split;
             self.feed(Element::Chunk(chunk)).await?;
+            self.on_read(split).await?;
         }
         for split in ended_splits {
             self.feed(Element::SplitEnded(split)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells where the first records of a begun split were read on.
+    async fn on_read(&mut self, split: Option<u32>) -> Result<()> {
+        let Head::Source { begun_splits, .. } = &mut self.head else {
+            return Ok(());
+        };
+        let place = begun_splits.iter().position(|begun| Some(*begun) == split);
+        let Some(place) = place else {
+            return Ok(());
+        };
+        let split = begun_splits.swap_remove(place);
+        for index in 0..self.stages.len() {
+            self.mark(index);
+            let mut output = Vec::new();
+            let transform = &mut self.stages[index].transform;
+            transform.on_split_read(split, &mut output);
+            self.pass(index + 1, output).await?;
         }
         Ok(())
     }
@@ -334,7 +372,7 @@ impl Subtask {
         let start = Instant::now();
         let mut ready = Vec::new();
         let mut work = Vec::new();
-        if let Head::Source { operator, head } = &self.head {
+        if let Head::Source { operator, head, .. } = &self.head {
             let items = head
                 .snapshot()
                 .iter()

@@ -151,10 +151,12 @@ impl Launch {
             match &node.body {
                 NodeBody::Source(source) => {
                     let context = self.source_context(node, &metrics);
+                    let begun_splits = begun(&self.splits);
                     let reader = source.head(std::mem::take(&mut self.splits), context)?;
                     head = Some(Head::Source {
                         operator: node.id.clone(),
                         head: reader,
+                        begun_splits,
                     });
                     head_metrics = Some(metrics);
                 }
@@ -249,6 +251,15 @@ impl Launch {
             .map(outlet)
             .collect()
     }
+}
+
+/// The splits that go on in their middle.
+fn begun(splits: &[SplitState]) -> Vec<u32> {
+    let states = splits.iter().zip(0..);
+    states
+        .filter(|(state, _)| state.position.is_some() && !state.is_ended)
+        .map(|(_, index)| index)
+        .collect()
 }
 
 fn no_folder() -> BoxError {
