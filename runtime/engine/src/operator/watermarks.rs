@@ -83,25 +83,26 @@ impl<T: Record, F> Watermarks<T, F> {
 
     fn advance(&mut self, output: &mut Vec<Element>) {
         // A split without a time is lower than any.
-        let Some(lowest) = self.active().map(|split| split.max_timestamp).min() else {
-            if !self.splits.is_empty() {
-                self.go_idle(output);
-            }
+        let lowest = self.active().map(|split| split.max_timestamp).min();
+        match lowest {
+            Some(lowest) => self.reach(lowest, output),
+            None if self.splits.is_empty() => {}
+            None => self.go_idle(output),
+        }
+    }
+
+    fn reach(&mut self, time: Option<i64>, output: &mut Vec<Element>) {
+        let Some(time) = time else {
             return;
         };
-        let Some(lowest) = lowest else {
-            return;
-        };
-        let watermark = lowest
+        let watermark = time
             .saturating_sub(self.strategy.bound_ms)
             .saturating_sub(1);
         if self.is_idle || self.emitted.is_none_or(|emitted| watermark > emitted) {
             self.is_idle = false;
-            let watermark = self
-                .emitted
-                .map_or(watermark, |emitted| emitted.max(watermark));
-            self.emitted = Some(watermark);
-            output.push(Element::Watermark(watermark));
+            let watermark = self.emitted.max(Some(watermark));
+            self.emitted = watermark;
+            output.extend(watermark.map(Element::Watermark));
         }
     }
 
@@ -115,6 +116,9 @@ impl<T: Record, F> Watermarks<T, F> {
 
     fn go_idle(&mut self, output: &mut Vec<Element>) {
         if !self.is_idle {
+            // Whichever fell silent first: none holds back another any more.
+            let highest = self.splits.values().map(|split| split.max_timestamp).max();
+            self.reach(highest.flatten(), output);
             self.is_idle = true;
             output.push(Element::Idle);
         }
@@ -319,6 +323,18 @@ mod tests {
             leave(&mut operator, &mut output);
             assert_eq!(watermarks(&output), [499]);
         }
+    }
+
+    #[test]
+    fn when_the_last_split_goes_idle_time_comes_as_far_as_the_first_had() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
+        operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
+        operator.on_wakeup(i64::MAX, &mut output).unwrap();
+        assert_eq!(watermarks(&output), [99, 499]);
+        assert!(matches!(output.last(), Some(Element::Idle)));
     }
 
     #[test]

@@ -23,7 +23,8 @@ struct Input {
 /// # Invariants
 /// After a barrier came on a channel, nothing is taken from it until the same barrier has come on
 /// every channel (`a_channel_that_gave_its_barrier_waits_for_the_others`). The watermark given out
-/// is the lowest of channels that are neither idle nor ended, and never falls.
+/// is the lowest of channels that are neither idle nor ended, and never falls; when the last goes
+/// idle, it is the highest (`the_order_in_which_channels_fall_silent_makes_no_difference`).
 pub(crate) struct InputGate {
     inputs: Vec<Input>,
     next: usize,
@@ -181,8 +182,15 @@ impl InputGate {
             has_active = true;
             lowest = lowest.min(input.watermark);
         }
-        if !has_active && self.inputs.iter().any(|input| !input.is_ended) {
+        let idle = self.inputs.iter().filter(|input| !input.is_ended);
+        if !has_active && idle.clone().count() > 0 {
+            let highest = idle.map(|input| input.watermark).max().flatten();
             if !self.is_idle {
+                // Whichever fell silent first: none holds back another any more.
+                if highest > self.watermark {
+                    self.watermark = highest;
+                    self.ready.extend(highest.map(Element::Watermark));
+                }
                 self.is_idle = true;
                 self.ready.push_back(Element::Idle);
             }
@@ -267,6 +275,20 @@ mod tests {
         match gate.try_next() {
             Some(Element::Barrier(barrier)) => assert_eq!(barrier.checkpoint.get(), 2),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_channels_fall_silent_makes_no_difference() {
+        for order in [[0, 1], [1, 0]] {
+            let (senders, mut gate) = gate(2);
+            senders[0].try_send(Element::Watermark(10)).unwrap();
+            for channel in order {
+                senders[channel].try_send(Element::Idle).unwrap();
+            }
+            assert!(matches!(gate.try_next(), Some(Element::Watermark(10))));
+            assert!(matches!(gate.try_next(), Some(Element::Idle)));
+            assert!(gate.try_next().is_none());
         }
     }
 
