@@ -47,6 +47,27 @@ impl KeyedProcess for Echo {
     }
 }
 
+/// Gives what it takes.
+#[derive(Clone)]
+struct Same;
+
+impl KeyedProcess for Same {
+    type Key = u8;
+    type Input = i64;
+    type Output = i64;
+    type State = ();
+
+    fn process(
+        &mut self,
+        time: i64,
+        _: &mut KeyedContext<'_, u8, ()>,
+        output: &mut Output<i64>,
+    ) -> Result<()> {
+        output.push(time);
+        Ok(())
+    }
+}
+
 fn in_order() -> WatermarkStrategy {
     WatermarkStrategy::bounded_out_of_orderness_ms(0)
 }
@@ -165,4 +186,27 @@ async fn a_restored_split_whose_records_are_all_filtered_out_holds_nothing_back(
     script.say(0, [300, 400]);
     seen.wait_for("fired 300").await;
     job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_given_after_a_union_or_an_exchange_go_on_when_a_split_has_ended() {
+    for is_exchanged in [false, true] {
+        let folder = tempfile::tempdir().unwrap();
+        let (files, other) = (Script::in_sequence(2), Script::in_turn(1));
+        let pipeline = Pipeline::new();
+        let first = pipeline.source("files", Scripted(files.clone()));
+        let united = match is_exchanged {
+            true => first.key_by::<u8>(|_| 0).process("same", Same),
+            false => first.union(pipeline.source("other", Scripted(other.clone()))),
+        };
+        let times = united.assign_timestamps(in_order(), |time| time);
+        let (mut job, seen) = job(pipeline, times, &folder).await;
+        job.deploy(None, 1).await;
+        files.say(0, [100]);
+        files.end(0);
+        seen.wait_for("took 100").await;
+        files.say(1, [200, 300]);
+        seen.wait_for("fired 200").await;
+        job.shutdown().await;
+    }
 }

@@ -122,7 +122,12 @@ impl InputGate {
     fn take(&mut self, index: usize, element: Element) -> Option<Element> {
         let input = &mut self.inputs[index];
         match element {
-            Element::Chunk(_) => return Some(element),
+            Element::Chunk(mut chunk) => {
+                // Whose split it is matters next to the source only: elsewhere the numbers of
+                // different sources meet, and nobody tells when one ends.
+                chunk.split = None;
+                return Some(Element::Chunk(chunk));
+            }
             Element::SplitEnded(_) => {}
             Element::Watermark(watermark) => {
                 input.watermark = input.watermark.max(Some(watermark));
