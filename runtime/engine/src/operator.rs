@@ -100,6 +100,11 @@ pub(crate) trait Transform {
         Ok(Progress::Done)
     }
 
+    /// For this long its chain took no input, since it waited for room in its output.
+    fn on_held_up(&mut self, waited_ms: i64) {
+        let _ = waited_ms;
+    }
+
     /// When it wants to be called, milliseconds since the epoch.
     fn next_wakeup_ms(&self) -> Option<i64> {
         None

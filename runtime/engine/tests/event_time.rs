@@ -210,3 +210,17 @@ async fn times_given_after_a_union_or_an_exchange_go_on_when_a_split_has_ended()
         job.shutdown().await;
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_falls_idle_while_another_of_its_subtask_is_never_silent() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::in_turn(2);
+    let pipeline = Pipeline::new();
+    let times = source(&pipeline, "a", &script, in_order().with_idle_after_ms(50));
+    let (mut job, seen) = job(pipeline, times, &folder).await;
+    script.say(1, [5]);
+    script.say_endlessly(0);
+    job.deploy(None, 1).await;
+    seen.wait_for("fired 100").await;
+    job.shutdown().await;
+}

@@ -228,6 +228,14 @@ where
         Ok(super::Progress::Done)
     }
 
+    fn on_held_up(&mut self, waited_ms: i64) {
+        let now_ms = now_ms();
+        let later = |since_ms: &mut i64| *since_ms = since_ms.saturating_add(waited_ms).min(now_ms);
+        later(&mut self.empty_since_ms);
+        let splits = self.splits.values_mut();
+        splits.for_each(|split| later(&mut split.last_seen_ms));
+    }
+
     fn next_wakeup_ms(&self) -> Option<i64> {
         if self.emitted == Some(crate::chunk::MAX_WATERMARK) {
             return None;
@@ -335,6 +343,22 @@ mod tests {
         operator.on_wakeup(i64::MAX, &mut output).unwrap();
         assert_eq!(watermarks(&output), [99, 499]);
         assert!(matches!(output.last(), Some(Element::Idle)));
+    }
+
+    #[test]
+    fn a_split_that_could_not_be_heard_is_not_idle() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1000);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
+        let progress = operator.splits.get_mut(&0).unwrap();
+        progress.last_seen_ms -= 5000;
+        operator.on_held_up(4500);
+        operator.on_wakeup(now_ms(), &mut output).unwrap();
+        assert!(!operator.splits[&0].is_idle);
+        operator.splits.get_mut(&0).unwrap().last_seen_ms -= 1000;
+        operator.on_wakeup(now_ms(), &mut output).unwrap();
+        assert!(operator.splits[&0].is_idle);
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The loop of one subtask.
 
+mod passing;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::gate::InputGate;
 use super::outlet::Outlet;
 use super::snapshot::{CommitTracker, FrozenSubtask};
-use crate::chunk::{Barrier, Chunk, Element, MAX_WATERMARK};
+use crate::chunk::{Barrier, Element, MAX_WATERMARK};
 use crate::error::{Result, category, describe, is_permanent};
 use crate::graph::SourceHead;
 use crate::metrics::OperatorMetrics;
@@ -119,6 +121,8 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
+    /// How much of the time that full channels took operators know of.
+    told_nanos: u64,
     is_ended: bool,
     is_stopped: bool,
     last_report: Instant,
@@ -129,6 +133,7 @@ impl SubtaskProgress {
         Self {
             at_work,
             slice_rows: STEP_ROWS,
+            told_nanos: 0,
             is_ended: false,
             is_stopped: false,
             last_report: Instant::now(),
@@ -151,6 +156,8 @@ impl Subtask {
     /// # Errors
     /// The operator's at [`SubtaskProgress::at_work`].
     pub(crate) async fn run(mut self) -> Result<()> {
+        // Counts go on over attempts.
+        self.progress.told_nanos = self.outlet_metrics.backpressured_nanos.get();
         if matches!(self.head, Head::Source { .. }) {
             self.run_source().await
         } else {
@@ -182,9 +189,9 @@ impl Subtask {
                     self.take_read(true).await?;
                     self.outlet.flush(&self.outlet_metrics).await?;
                 }
-                Wake::Clock => self.on_clock().await?,
-                Wake::Element(_) => {}
+                Wake::Clock | Wake::Element(_) => {}
             }
+            self.check_clock().await?;
             self.end_work(work);
             self.report();
         }
@@ -284,8 +291,7 @@ impl Subtask {
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Element(Element::Barrier(barrier)) => self.on_barrier(barrier).await?,
                 Wake::Element(element) => self.feed(element).await?,
-                Wake::Clock => self.on_clock().await?,
-                Wake::Read(_) | Wake::Linger => {}
+                Wake::Clock | Wake::Read(_) | Wake::Linger => {}
             }
             while let Ok(control) = self.control.try_recv() {
                 self.on_control(control).await?;
@@ -316,11 +322,26 @@ impl Subtask {
             .min()
     }
 
-    /// Fires clocks that are due while input never pauses.
+    /// Fires clocks that are due, also while input never pauses.
     async fn check_clock(&mut self) -> Result<()> {
+        self.tell_waits();
         match self.next_wakeup() {
             Some(wakeup) if wakeup <= now_ms() => self.on_clock().await,
             _ => Ok(()),
+        }
+    }
+
+    /// Tells operators how long full channels have kept the chain from reading: nobody is idle who
+    /// could not be heard.
+    fn tell_waits(&mut self) {
+        let waited_nanos = self.outlet_metrics.backpressured_nanos.get();
+        let waited_ms = (waited_nanos - self.progress.told_nanos) / 1_000_000;
+        if waited_ms > 0 {
+            self.progress.told_nanos += waited_ms * 1_000_000;
+            let waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
+            for stage in &mut self.stages {
+                stage.transform.on_held_up(waited_ms);
+            }
         }
     }
 
@@ -421,79 +442,6 @@ impl Subtask {
             .await
     }
 
-    /// Passes an element through the chain.
-    async fn feed(&mut self, element: Element) -> Result<()> {
-        match element {
-            Element::Chunk(chunk) => self.feed_chunk(chunk).await,
-            Element::Ended => {
-                self.progress.is_ended = true;
-                self.pass(0, vec![Element::Ended]).await?;
-                let (attempt, subtask) = (self.reporter.attempt, self.reporter.subtask);
-                let _ = self
-                    .reporter
-                    .events
-                    .send(FromWorker::Ended { attempt, subtask });
-                Ok(())
-            }
-            Element::Watermark(watermark) if !self.stages.is_empty() => loop {
-                self.mark(0);
-                let mut output = Vec::new();
-                let progress = self.stages[0]
-                    .transform
-                    .on_watermark(watermark, &mut output)?;
-                self.pass(1, output).await?;
-                if progress == Progress::Done {
-                    return Ok(());
-                }
-            },
-            element => self.pass(0, vec![element]).await.map(drop),
-        }
-    }
-
-    /// Passes a chunk through the chain in slices, smaller ones where much comes of little.
-    async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
-        let mut start = 0;
-        while start < chunk.len() {
-            let rows = self.progress.slice_rows.min(chunk.len() - start);
-            let is_whole = rows == chunk.len();
-            let slice = if is_whole {
-                chunk.clone()
-            } else {
-                chunk.slice(start, rows)
-            };
-            start += rows;
-            let sent = self.pass(0, vec![Element::Chunk(slice)]).await?;
-            let ideal = rows.saturating_mul(STEP_ROWS) / sent.max(1);
-            self.progress.slice_rows = ideal.clamp(1, STEP_ROWS);
-        }
-        Ok(())
-    }
-
-    /// Passes elements through the operators from `first` on and out; gives the number of records
-    /// that left.
-    async fn pass(&mut self, first: usize, mut elements: Vec<Element>) -> Result<usize> {
-        for index in first..self.stages.len() {
-            self.mark(index);
-            let mut output = Vec::with_capacity(elements.len());
-            let stage = &mut self.stages[index];
-            stage.metrics.records_in.add(rows_in(&elements));
-            for element in elements {
-                step(&mut *stage.transform, element, &mut output)?;
-            }
-            stage.metrics.records_out.add(rows_in(&output));
-            elements = output;
-        }
-        self.mark(self.stages.len());
-        let row_count = rows_in(&elements);
-        if matches!(self.outlet, Outlet::Sink(_)) {
-            self.outlet_metrics.records_in.add(row_count);
-        }
-        for element in elements {
-            self.outlet.send(element, &self.outlet_metrics).await?;
-        }
-        Ok(usize::try_from(row_count).unwrap_or(usize::MAX))
-    }
-
     fn begin_work(&self) -> (Instant, u64) {
         (
             Instant::now(),
@@ -527,37 +475,6 @@ impl Subtask {
             self.stages
                 .iter()
                 .for_each(|stage| stage.transform.report());
-        }
-    }
-}
-
-fn rows_in(elements: &[Element]) -> u64 {
-    let rows = |element: &Element| match element {
-        Element::Chunk(chunk) => chunk.len() as u64,
-        _ => 0,
-    };
-    elements.iter().map(rows).sum()
-}
-
-/// Passes an element through one operator.
-fn step(transform: &mut dyn Transform, element: Element, output: &mut Vec<Element>) -> Result<()> {
-    match element {
-        Element::Chunk(chunk) => transform.on_chunk(chunk, output),
-        Element::Watermark(watermark) => {
-            while transform.on_watermark(watermark, output)? == Progress::More {}
-            Ok(())
-        }
-        Element::Idle => {
-            transform.on_idle(output);
-            Ok(())
-        }
-        Element::SplitEnded(split) => {
-            transform.on_split_ended(split, output);
-            Ok(())
-        }
-        element @ (Element::Barrier(_) | Element::Ended) => {
-            output.push(element);
-            Ok(())
         }
     }
 }
