@@ -8,6 +8,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::chunk::{Barrier, Element, MAX_WATERMARK, Watermark};
 
+/// Elements in front of a barrier that [`InputGate::try_barrier`] looks past.
+const LOOK_AHEAD: usize = 16;
+
 /// One incoming channel.
 struct Input {
     channel: Receiver<Element>,
@@ -68,6 +71,26 @@ impl InputGate {
             if let Some(element) = self.take(index, element) {
                 return Some(element);
             }
+        }
+    }
+
+    /// The next barrier, if it is there and no record is before it. Watermarks and the end of input
+    /// that are come after it then: a source that is restored gives them again.
+    pub(crate) fn try_barrier(&mut self) -> Option<Barrier> {
+        loop {
+            match self.ready.back() {
+                Some(Element::Barrier(barrier)) => {
+                    let barrier = *barrier;
+                    self.ready.pop_back();
+                    return Some(barrier);
+                }
+                Some(Element::Chunk(_)) => return None,
+                _ if self.ready.len() >= LOOK_AHEAD => return None,
+                _ => {}
+            }
+            let (index, element) = self.try_receive()?;
+            let chunk = self.take(index, element);
+            self.ready.extend(chunk);
         }
     }
 
@@ -267,6 +290,26 @@ mod tests {
         senders[1].try_send(barrier(1)).unwrap();
         assert!(matches!(gate.try_next(), Some(Element::Barrier(_))));
         assert_eq!(value_of(gate.try_next()), Some(7));
+    }
+
+    #[test]
+    fn a_barrier_is_taken_before_watermarks_and_the_end_but_not_before_records() {
+        let (senders, mut gate) = gate(1);
+        senders[0].try_send(Element::Watermark(10)).unwrap();
+        senders[0].try_send(barrier(1)).unwrap();
+        senders[0].try_send(chunk(7)).unwrap();
+        senders[0].try_send(barrier(2)).unwrap();
+        senders[0].try_send(Element::Ended).unwrap();
+        senders[0].try_send(barrier(3)).unwrap();
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 1);
+        assert!(gate.try_barrier().is_none());
+        assert!(gate.try_barrier().is_none());
+        assert!(matches!(gate.try_next(), Some(Element::Watermark(10))));
+        assert_eq!(value_of(gate.try_next()), Some(7));
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 2);
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 3);
+        assert!(matches!(gate.try_next(), Some(Element::Ended)));
+        assert!(gate.try_next().is_none());
     }
 
     #[test]

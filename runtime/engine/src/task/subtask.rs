@@ -29,7 +29,7 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes
 /// many of one can pile up.
 const STEP_ROWS: usize = 1 << 16;
-/// Reads in a row before other tasks of the slot get their turn.
+/// Reads, or elements, in a row before other tasks of the slot get their turn.
 const READS_A_TURN: u32 = 16;
 /// How often gauges are brought up to date.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -274,6 +274,7 @@ impl Subtask {
     }
 
     async fn run_gate(&mut self) -> Result<()> {
+        let mut elements = 0_u32;
         loop {
             let Head::Gate(gate) = &mut self.head else {
                 return Ok(());
@@ -285,17 +286,21 @@ impl Subtask {
                     self.wait_gate().await
                 }
             };
+            elements = elements.wrapping_add(1);
+            if elements.is_multiple_of(READS_A_TURN) {
+                tokio::task::yield_now().await;
+            }
             let work = self.begin_work();
             match element {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Element(Element::Barrier(barrier)) => self.on_barrier(barrier).await?,
+                // What was before the last barrier, but may wait until after it.
+                Wake::Element(_) if self.progress.is_stopped => {}
                 Wake::Element(element) => self.feed(element).await?,
                 Wake::Clock | Wake::Read(_) | Wake::Linger => {}
             }
-            while let Ok(control) = self.control.try_recv() {
-                self.on_control(control).await?;
-            }
+            self.take_commits();
             self.check_clock().await?;
             self.end_work(work);
             self.report();
@@ -304,6 +309,9 @@ impl Subtask {
 
     async fn wait_gate(&mut self) -> Wake {
         let wakeup = self.next_wakeup();
+        if wakeup.is_some_and(|wakeup| wakeup <= now_ms()) {
+            return Wake::Clock;
+        }
         let Head::Gate(gate) = &mut self.head else {
             return Wake::Linger;
         };
@@ -316,6 +324,9 @@ impl Subtask {
     }
 
     fn next_wakeup(&self) -> Option<i64> {
+        if self.progress.is_stopped {
+            return None;
+        }
         self.stages
             .iter()
             .filter_map(|stage| stage.transform.next_wakeup_ms())
@@ -345,24 +356,49 @@ impl Subtask {
         }
     }
 
+    /// One step of each operator whose clock is due. What is left has its turn after the next
+    /// element, so that barriers get through.
     async fn on_clock(&mut self) -> Result<()> {
         for index in 0..self.stages.len() {
-            loop {
-                self.mark(index);
-                let now = now_ms();
-                let transform = &mut self.stages[index].transform;
-                if transform.next_wakeup_ms().is_none_or(|wakeup| wakeup > now) {
-                    break;
-                }
-                let mut output = Vec::new();
-                let progress = transform.on_wakeup(now, &mut output)?;
-                self.pass(index + 1, output).await?;
-                if progress == Progress::Done {
-                    break;
-                }
+            self.mark(index);
+            let now = now_ms();
+            let transform = &mut self.stages[index].transform;
+            if transform.next_wakeup_ms().is_none_or(|wakeup| wakeup > now) {
+                continue;
+            }
+            let mut output = Vec::new();
+            let progress = transform.on_wakeup(now, &mut output)?;
+            self.pass(index + 1, output).await?;
+            if progress == Progress::More {
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
+    }
+
+    /// Between two steps of a watermark that has many timers fire: what must not wait for the last
+    /// of them has its turn. That is a commit, the attempt's end, which drops the subtask where it
+    /// yields, and a barrier with no record before it: timers that have not fired are in its
+    /// snapshot, and fire once it is restored.
+    async fn between_steps(&mut self) -> Result<()> {
+        if let Head::Gate(gate) = &mut self.head {
+            let barrier = gate.try_barrier();
+            self.take_commits();
+            if let Some(barrier) = barrier {
+                self.on_barrier(barrier).await?;
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Does what the worker told a subtask behind a gate, which gets its barriers from there.
+    fn take_commits(&mut self) {
+        while let Ok(control) = self.control.try_recv() {
+            if let Control::Commit(checkpoint, tracker) = control {
+                self.commit(checkpoint, tracker);
+            }
+        }
     }
 
     async fn on_control(&mut self, control: Control) -> Result<()> {
@@ -372,18 +408,22 @@ impl Subtask {
                 self.on_barrier(barrier).await
             }
             Control::Commit(checkpoint, tracker) => {
-                if let Outlet::Sink(sink) = &mut self.outlet {
-                    let (reporter, operator) = (self.reporter.clone(), sink.operator.clone());
-                    sink.snapshots
-                        .commit(checkpoint, &self.io, move |result| match result {
-                            Ok(()) => tracker.one_is_done(),
-                            Err(error) => {
-                                reporter.fail(Some(operator), &*error);
-                            }
-                        });
-                }
+                self.commit(checkpoint, tracker);
                 Ok(())
             }
+        }
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId, tracker: Arc<CommitTracker>) {
+        if let Outlet::Sink(sink) = &mut self.outlet {
+            let (reporter, operator) = (self.reporter.clone(), sink.operator.clone());
+            sink.snapshots
+                .commit(checkpoint, &self.io, move |result| match result {
+                    Ok(()) => tracker.one_is_done(),
+                    Err(error) => {
+                        reporter.fail(Some(operator), &*error);
+                    }
+                });
         }
     }
 

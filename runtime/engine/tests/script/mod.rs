@@ -168,6 +168,15 @@ impl Seen {
         }
     }
 
+    /// Waits until more records that begin like this have come than there were.
+    pub(crate) async fn wait_for_more(&self, prefix: &str, count: usize) {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while self.count(prefix) <= count {
+            assert!(Instant::now() < deadline, "no more than {count} `{prefix}`");
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The records that came last.
     fn last(&self) -> Vec<String> {
         let seen = self.0.lock().unwrap();

@@ -32,6 +32,11 @@ impl Subtask {
                 if progress == Progress::Done {
                     return Ok(());
                 }
+                self.between_steps().await?;
+                if self.progress.is_stopped {
+                    // The other timers are in the snapshot that the job stops with.
+                    return Ok(());
+                }
             },
             element => self.pass(0, vec![element]).await.map(drop),
         }
