@@ -187,7 +187,7 @@ impl Subtask {
                 }
                 Wake::Linger => {
                     self.take_read(true).await?;
-                    self.outlet.flush(&self.outlet_metrics).await?;
+                    self.flush().await?;
                 }
                 Wake::Clock | Wake::Element(_) => {}
             }
@@ -282,7 +282,7 @@ impl Subtask {
             let element = match gate.try_next() {
                 Some(element) => Wake::Element(element),
                 None => {
-                    self.outlet.flush(&self.outlet_metrics).await?;
+                    self.flush().await?;
                     self.wait_gate().await
                 }
             };
@@ -305,6 +305,11 @@ impl Subtask {
             self.end_work(work);
             self.report();
         }
+    }
+
+    async fn flush(&mut self) -> Result<()> {
+        self.mark(self.stages.len());
+        self.outlet.flush(&self.outlet_metrics).await
     }
 
     async fn wait_gate(&mut self) -> Wake {
@@ -434,6 +439,7 @@ impl Subtask {
         let mut ready = Vec::new();
         let mut work = Vec::new();
         if let Head::Source { operator, head, .. } = &self.head {
+            self.progress.at_work.set(0);
             let items = head
                 .snapshot()
                 .iter()

@@ -105,12 +105,15 @@ impl Launch {
         nodes.iter().map(|node| &self.graph.nodes[*node])
     }
 
-    /// The names of the chain's operators that can be at work.
+    /// The names of the chain's operators that can be at work; then, for each output, of the one
+    /// it leads to, whose key selector is at work there.
     fn names(&self) -> Vec<String> {
         let works = self
             .nodes()
             .filter(|node| !matches!(node.body, NodeBody::Union));
-        works.map(|node| node.id.to_string()).collect()
+        let outputs = &self.graph.chains[self.subtask.chain.0 as usize].outputs;
+        let heads = outputs.iter().map(|(to, _)| self.graph.head(*to));
+        works.chain(heads).map(|node| node.id.to_string()).collect()
     }
 
     async fn run(self, at_work: Rc<Cell<usize>>) -> Result<()> {
@@ -184,7 +187,10 @@ impl Launch {
         let receivers = std::mem::take(&mut self.receivers);
         let outlet = match sink {
             Some(sink) => Outlet::Sink(sink),
-            None => Outlet::Channels(self.channel_outlets()),
+            None => {
+                let first = stages.len() + usize::from(head.is_some());
+                Outlet::Channels(self.channel_outlets(&at_work, first))
+            }
         };
         Ok(Subtask {
             head: head.unwrap_or_else(|| Head::Gate(InputGate::new(receivers))),
@@ -236,9 +242,12 @@ impl Launch {
         }
     }
 
-    fn channel_outlets(&mut self) -> Vec<ChannelOutlet> {
+    /// The outputs, whose places among the names begin with `first`.
+    fn channel_outlets(&mut self, at_work: &Rc<Cell<usize>>, first: usize) -> Vec<ChannelOutlet> {
         let (parallelism, max) = (self.parallelism, self.graph.max);
-        let outlet = |plan: OutletPlan| ChannelOutlet {
+        let outlet = |(plan, place): (OutletPlan, usize)| ChannelOutlet {
+            at_work: Rc::clone(at_work),
+            place,
             channels: plan.channels,
             partitioner: match plan.exchange {
                 Exchange::Forward => None,
@@ -248,6 +257,7 @@ impl Launch {
         };
         std::mem::take(&mut self.outlets)
             .into_iter()
+            .zip(first..)
             .map(outlet)
             .collect()
     }
