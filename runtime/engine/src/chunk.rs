@@ -17,8 +17,8 @@ pub struct Chunk {
     pub timestamps: Option<ScalarBuffer<i64>>,
     /// The records' key hashes, where an exchange has computed them; as long as the batch.
     pub hashes: Option<ScalarBuffer<u64>>,
-    /// Which of its subtask's splits the records come from, as far as an operator next to the
-    /// source needs it for watermarks.
+    /// Which of its subtask's splits the records come from, for watermarks next to the source;
+    /// `None` behind a channel.
     pub split: Option<u32>,
 }
 

@@ -77,6 +77,18 @@ pub(crate) trait Transform {
         output.push(Element::Idle);
     }
 
+    /// The restored checkpoint had begun this split of the chain's source; called before any
+    /// element.
+    fn on_split_begun(&mut self, split: u32) {
+        let _ = split;
+    }
+
+    /// The first records of such a split have been read on; those of them that operators before
+    /// let through were elements before this.
+    fn on_split_read(&mut self, split: u32, output: &mut Vec<Element>) {
+        let _ = (split, output);
+    }
+
     /// A split of the chain's source has ended.
     fn on_split_ended(&mut self, split: u32, output: &mut Vec<Element>) {
         output.push(Element::SplitEnded(split));
@@ -86,6 +98,11 @@ pub(crate) trait Transform {
     fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<Progress> {
         let _ = (now_ms, output);
         Ok(Progress::Done)
+    }
+
+    /// For this long its chain took no input, since it waited for room in its output.
+    fn on_held_up(&mut self, waited_ms: i64) {
+        let _ = waited_ms;
     }
 
     /// When it wants to be called, milliseconds since the epoch.

@@ -28,7 +28,9 @@ pub struct SplitState {
     /// The split.
     #[serde(flatten)]
     pub split: Split,
-    /// Where to read on, in the connector's terms; `None`: from the split's begin.
+    /// Where to read on, in the connector's terms; `None`: from the split's begin. An unended split
+    /// with a position holds back the watermark from the start, one without from its first record:
+    /// give none to splits that wait until others have ended.
     pub position: Option<Value>,
     /// Whether it was read to its end.
     pub is_ended: bool,

@@ -76,6 +76,9 @@ pub(crate) struct Process<P: KeyedProcess, F> {
     output: Output<P::Output>,
     rows: Vec<u32>,
     watermark: Option<Watermark>,
+    /// Whether the restored checkpoint was taken while its watermark's timers fired: the rest of
+    /// them wait for no other watermark.
+    has_due_timers: bool,
     context: OperatorContext,
 }
 
@@ -111,6 +114,7 @@ where
             output: Output::default(),
             rows: Vec::new(),
             watermark,
+            has_due_timers: false,
             context,
         }
     }
@@ -207,12 +211,21 @@ where
     }
 
     fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<Progress> {
+        if let (true, Some(watermark)) = (self.has_due_timers, self.watermark) {
+            let progress = self.fire(TimerKind::EventTime, watermark)?;
+            self.has_due_timers = progress == Progress::More;
+            self.send_output(output);
+            return Ok(progress);
+        }
         let progress = self.fire(TimerKind::ProcessingTime, now_ms)?;
         self.send_output(output);
         Ok(progress)
     }
 
     fn next_wakeup_ms(&self) -> Option<i64> {
+        if self.has_due_timers {
+            return Some(i64::MIN);
+        }
         self.table.timers.first_time(TimerKind::ProcessingTime)
     }
 
@@ -262,6 +275,8 @@ where
 
     fn restored(&mut self) {
         self.table.mark_clean();
+        let first = self.table.timers.first_time(TimerKind::EventTime);
+        self.has_due_timers = first.is_some_and(|time| Some(time) <= self.watermark);
     }
 
     fn report(&self) {

@@ -29,7 +29,8 @@ impl WatermarkStrategy {
         }
     }
 
-    /// A split that gives nothing for this long does not hold back the watermark until it speaks.
+    /// A split that gives nothing for this long does not hold back the watermark until it speaks;
+    /// no more does a subtask that has none to read.
     #[must_use]
     pub fn with_idle_after_ms(mut self, idle_after_ms: u32) -> Self {
         self.idle_after_ms = Some(i64::from(idle_after_ms));
@@ -39,7 +40,8 @@ impl WatermarkStrategy {
 
 /// One split's progress.
 struct SplitProgress {
-    max_timestamp: i64,
+    /// `None`: begun before the restored checkpoint, and not read on yet.
+    max_timestamp: Option<i64>,
     last_seen_ms: i64,
     is_idle: bool,
 }
@@ -47,12 +49,16 @@ struct SplitProgress {
 /// Reads each record's event time, and makes watermarks of them.
 ///
 /// # Invariants
-/// Watermarks never fall. A split counts from its first record to its end, but not while it is
-/// idle.
+/// Watermarks never fall. A split counts to its end, but not while it is idle: from its first
+/// record, or from the start where the restored checkpoint had begun it, since what is left of it
+/// is as old as the watermark of that time
+/// (`a_split_that_was_begun_holds_the_watermark_back_until_it_speaks`).
 pub(crate) struct Watermarks<T: Record, F> {
     time_of: F,
     strategy: WatermarkStrategy,
     splits: BTreeMap<u32, SplitProgress>,
+    /// The start, or when the last split ended.
+    empty_since_ms: i64,
     emitted: Option<Watermark>,
     is_idle: bool,
     input: PhantomData<T>,
@@ -64,32 +70,67 @@ impl<T: Record, F> Watermarks<T, F> {
             time_of,
             strategy,
             splits: BTreeMap::new(),
+            empty_since_ms: now_ms(),
             emitted: None,
             is_idle: false,
             input: PhantomData,
         }
     }
 
+    fn active(&self) -> impl Iterator<Item = &SplitProgress> {
+        self.splits.values().filter(|split| !split.is_idle)
+    }
+
     fn advance(&mut self, output: &mut Vec<Element>) {
-        let active = self.splits.values().filter(|split| !split.is_idle);
-        let Some(lowest) = active.map(|split| split.max_timestamp).min() else {
-            if !self.splits.is_empty() && !self.is_idle {
-                self.is_idle = true;
-                output.push(Element::Idle);
-            }
+        // A split without a time is lower than any.
+        let lowest = self.active().map(|split| split.max_timestamp).min();
+        match lowest {
+            Some(lowest) => self.reach(lowest, output),
+            None if self.splits.is_empty() => {}
+            None => self.go_idle(output),
+        }
+    }
+
+    fn reach(&mut self, time: Option<i64>, output: &mut Vec<Element>) {
+        let Some(time) = time else {
             return;
         };
-        let watermark = lowest
+        let watermark = time
             .saturating_sub(self.strategy.bound_ms)
             .saturating_sub(1);
         if self.is_idle || self.emitted.is_none_or(|emitted| watermark > emitted) {
             self.is_idle = false;
-            let watermark = self
-                .emitted
-                .map_or(watermark, |emitted| emitted.max(watermark));
-            self.emitted = Some(watermark);
-            output.push(Element::Watermark(watermark));
+            let watermark = self.emitted.max(Some(watermark));
+            self.emitted = watermark;
+            output.extend(watermark.map(Element::Watermark));
         }
+    }
+
+    fn end_split(&mut self, split: u32, output: &mut Vec<Element>) {
+        self.splits.remove(&split);
+        if self.splits.is_empty() && self.strategy.idle_after_ms.is_some() {
+            self.empty_since_ms = now_ms();
+        }
+        self.advance(output);
+    }
+
+    fn go_idle(&mut self, output: &mut Vec<Element>) {
+        if !self.is_idle {
+            // Whichever fell silent first: none holds back another any more.
+            let highest = self.splits.values().map(|split| split.max_timestamp).max();
+            self.reach(highest.flatten(), output);
+            self.is_idle = true;
+            output.push(Element::Idle);
+        }
+    }
+
+    /// When the splits that count are idle, or the subtask is that has none.
+    fn idle_at_ms(&self, idle_after_ms: i64) -> Option<i64> {
+        if self.splits.is_empty() {
+            return (!self.is_idle).then(|| self.empty_since_ms.saturating_add(idle_after_ms));
+        }
+        let earliest = self.active().map(|split| split.last_seen_ms).min();
+        earliest.map(|seen| seen.saturating_add(idle_after_ms))
     }
 }
 
@@ -116,11 +157,11 @@ where
             .splits
             .entry(chunk.split.unwrap_or_default())
             .or_insert(SplitProgress {
-                max_timestamp: newest,
+                max_timestamp: None,
                 last_seen_ms: 0,
                 is_idle: false,
             });
-        progress.max_timestamp = progress.max_timestamp.max(newest);
+        progress.max_timestamp = progress.max_timestamp.max(Some(newest));
         progress.is_idle = false;
         if self.strategy.idle_after_ms.is_some() {
             progress.last_seen_ms = now_ms();
@@ -144,27 +185,66 @@ where
         Ok(super::Progress::Done)
     }
 
+    fn on_idle(&mut self, output: &mut Vec<Element>) {
+        for split in self.splits.values_mut() {
+            split.is_idle = true;
+        }
+        self.go_idle(output);
+    }
+
+    fn on_split_begun(&mut self, split: u32) {
+        let progress = SplitProgress {
+            max_timestamp: None,
+            last_seen_ms: now_ms(),
+            is_idle: false,
+        };
+        self.splits.insert(split, progress);
+    }
+
+    fn on_split_read(&mut self, split: u32, output: &mut Vec<Element>) {
+        // Nothing that was read of it came this far, and perhaps nothing ever does.
+        let progress = self.splits.get(&split);
+        if progress.is_some_and(|progress| progress.max_timestamp.is_none()) {
+            self.end_split(split, output);
+        }
+    }
+
     fn on_split_ended(&mut self, split: u32, output: &mut Vec<Element>) {
-        self.splits.remove(&split);
-        self.advance(output);
+        output.push(Element::SplitEnded(split));
+        self.end_split(split, output);
     }
 
     fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<super::Progress> {
         if let Some(idle_after_ms) = self.strategy.idle_after_ms {
+            let is_idle = |since_ms: i64| now_ms.saturating_sub(since_ms) >= idle_after_ms;
+            if self.splits.is_empty() && is_idle(self.empty_since_ms) {
+                self.go_idle(output);
+            }
             for split in self.splits.values_mut() {
-                split.is_idle |= now_ms.saturating_sub(split.last_seen_ms) >= idle_after_ms;
+                split.is_idle |= is_idle(split.last_seen_ms);
             }
             self.advance(output);
         }
         Ok(super::Progress::Done)
     }
 
+    fn on_held_up(&mut self, waited_ms: i64) {
+        let now_ms = now_ms();
+        let later = |since_ms: &mut i64| *since_ms = since_ms.saturating_add(waited_ms).min(now_ms);
+        later(&mut self.empty_since_ms);
+        let splits = self.splits.values_mut();
+        splits.for_each(|split| later(&mut split.last_seen_ms));
+    }
+
     fn next_wakeup_ms(&self) -> Option<i64> {
-        let idle_after_ms = self.strategy.idle_after_ms?;
-        let active = self.splits.values().filter(|split| !split.is_idle);
-        active
-            .map(|split| split.last_seen_ms.saturating_add(idle_after_ms))
-            .min()
+        if self.emitted == Some(crate::chunk::MAX_WATERMARK) {
+            return None;
+        }
+        self.idle_at_ms(self.strategy.idle_after_ms?)
+    }
+
+    fn restored(&mut self) {
+        self.empty_since_ms = now_ms();
     }
 }
 
@@ -214,5 +294,85 @@ mod tests {
         operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
         operator.on_chunk(chunk(0, &[101]), &mut output).unwrap();
         assert_eq!(watermarks(&output), [99, 499]);
+    }
+
+    #[test]
+    fn a_split_that_was_begun_holds_the_watermark_back_until_it_speaks() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_split_begun(1);
+        operator.on_chunk(chunk(0, &[500]), &mut output).unwrap();
+        assert!(watermarks(&output).is_empty());
+        operator.on_chunk(chunk(1, &[100]), &mut output).unwrap();
+        operator.on_split_read(1, &mut output);
+        assert_eq!(watermarks(&output), [99]);
+    }
+
+    #[test]
+    fn a_split_that_was_begun_holds_nothing_back_once_idle_or_ended_or_of_no_use() {
+        type Leave = fn(&mut Watermarks<i64, fn(i64) -> i64>, &mut Vec<Element>);
+        let leave: [Leave; 3] = [
+            |operator, output| operator.on_split_ended(1, output),
+            |operator, output| operator.on_split_read(1, output),
+            |operator, output| {
+                let last_seen_ms = operator.splits[&1].last_seen_ms;
+                operator.splits.get_mut(&0).unwrap().last_seen_ms = i64::MAX;
+                operator.on_wakeup(last_seen_ms + 10, output).unwrap();
+            },
+        ];
+        for leave in leave {
+            let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(10);
+            let mut operator = Watermarks::<i64, fn(i64) -> i64>::new(|time| time, strategy);
+            let mut output = Vec::new();
+            operator.on_split_begun(1);
+            operator.on_chunk(chunk(0, &[500]), &mut output).unwrap();
+            assert!(watermarks(&output).is_empty());
+            leave(&mut operator, &mut output);
+            assert_eq!(watermarks(&output), [499]);
+        }
+    }
+
+    #[test]
+    fn when_the_last_split_goes_idle_time_comes_as_far_as_the_first_had() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
+        operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
+        operator.on_wakeup(i64::MAX, &mut output).unwrap();
+        assert_eq!(watermarks(&output), [99, 499]);
+        assert!(matches!(output.last(), Some(Element::Idle)));
+    }
+
+    #[test]
+    fn a_split_that_could_not_be_heard_is_not_idle() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1000);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
+        let progress = operator.splits.get_mut(&0).unwrap();
+        progress.last_seen_ms -= 5000;
+        operator.on_held_up(4500);
+        operator.on_wakeup(now_ms(), &mut output).unwrap();
+        assert!(!operator.splits[&0].is_idle);
+        operator.splits.get_mut(&0).unwrap().last_seen_ms -= 1000;
+        operator.on_wakeup(now_ms(), &mut output).unwrap();
+        assert!(operator.splits[&0].is_idle);
+    }
+
+    #[test]
+    fn an_input_that_never_spoke_goes_idle_once_and_wakes_with_its_first_record() {
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(10);
+        let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
+        let mut output = Vec::new();
+        let due = operator.next_wakeup_ms().unwrap();
+        operator.on_wakeup(due - 1, &mut output).unwrap();
+        assert!(output.is_empty());
+        operator.on_wakeup(due, &mut output).unwrap();
+        assert!(matches!(output[..], [Element::Idle]));
+        assert_eq!(operator.next_wakeup_ms(), None);
+        operator.on_chunk(chunk(0, &[500]), &mut output).unwrap();
+        assert_eq!(watermarks(&output), [499]);
     }
 }

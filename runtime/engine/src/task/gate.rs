@@ -8,6 +8,9 @@ use tokio::sync::mpsc::error::TryRecvError;
 
 use crate::chunk::{Barrier, Element, MAX_WATERMARK, Watermark};
 
+/// Elements in front of a barrier that [`InputGate::try_barrier`] looks past.
+const LOOK_AHEAD: usize = 16;
+
 /// One incoming channel.
 struct Input {
     channel: Receiver<Element>,
@@ -23,7 +26,8 @@ struct Input {
 /// # Invariants
 /// After a barrier came on a channel, nothing is taken from it until the same barrier has come on
 /// every channel (`a_channel_that_gave_its_barrier_waits_for_the_others`). The watermark given out
-/// is the lowest of channels that are neither idle nor ended, and never falls.
+/// is the lowest of channels that are neither idle nor ended, and never falls; when the last goes
+/// idle, it is the highest (`the_order_in_which_channels_fall_silent_makes_no_difference`).
 pub(crate) struct InputGate {
     inputs: Vec<Input>,
     next: usize,
@@ -67,6 +71,26 @@ impl InputGate {
             if let Some(element) = self.take(index, element) {
                 return Some(element);
             }
+        }
+    }
+
+    /// The next barrier, if it is there and no record is before it. Watermarks and the end of input
+    /// that are come after it then: a source that is restored gives them again.
+    pub(crate) fn try_barrier(&mut self) -> Option<Barrier> {
+        loop {
+            match self.ready.back() {
+                Some(Element::Barrier(barrier)) => {
+                    let barrier = *barrier;
+                    self.ready.pop_back();
+                    return Some(barrier);
+                }
+                Some(Element::Chunk(_)) => return None,
+                _ if self.ready.len() >= LOOK_AHEAD => return None,
+                _ => {}
+            }
+            let (index, element) = self.try_receive()?;
+            let chunk = self.take(index, element);
+            self.ready.extend(chunk);
         }
     }
 
@@ -121,7 +145,12 @@ impl InputGate {
     fn take(&mut self, index: usize, element: Element) -> Option<Element> {
         let input = &mut self.inputs[index];
         match element {
-            Element::Chunk(_) => return Some(element),
+            Element::Chunk(mut chunk) => {
+                // Whose split it is matters next to the source only: elsewhere the numbers of
+                // different sources meet, and nobody tells when one ends.
+                chunk.split = None;
+                return Some(Element::Chunk(chunk));
+            }
             Element::SplitEnded(_) => {}
             Element::Watermark(watermark) => {
                 input.watermark = input.watermark.max(Some(watermark));
@@ -181,8 +210,15 @@ impl InputGate {
             has_active = true;
             lowest = lowest.min(input.watermark);
         }
-        if !has_active && self.inputs.iter().any(|input| !input.is_ended) {
+        let idle = self.inputs.iter().filter(|input| !input.is_ended);
+        if !has_active && idle.clone().count() > 0 {
+            let highest = idle.map(|input| input.watermark).max().flatten();
             if !self.is_idle {
+                // Whichever fell silent first: none holds back another any more.
+                if highest > self.watermark {
+                    self.watermark = highest;
+                    self.ready.extend(highest.map(Element::Watermark));
+                }
                 self.is_idle = true;
                 self.ready.push_back(Element::Idle);
             }
@@ -257,6 +293,26 @@ mod tests {
     }
 
     #[test]
+    fn a_barrier_is_taken_before_watermarks_and_the_end_but_not_before_records() {
+        let (senders, mut gate) = gate(1);
+        senders[0].try_send(Element::Watermark(10)).unwrap();
+        senders[0].try_send(barrier(1)).unwrap();
+        senders[0].try_send(chunk(7)).unwrap();
+        senders[0].try_send(barrier(2)).unwrap();
+        senders[0].try_send(Element::Ended).unwrap();
+        senders[0].try_send(barrier(3)).unwrap();
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 1);
+        assert!(gate.try_barrier().is_none());
+        assert!(gate.try_barrier().is_none());
+        assert!(matches!(gate.try_next(), Some(Element::Watermark(10))));
+        assert_eq!(value_of(gate.try_next()), Some(7));
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 2);
+        assert_eq!(gate.try_barrier().unwrap().checkpoint.get(), 3);
+        assert!(matches!(gate.try_next(), Some(Element::Ended)));
+        assert!(gate.try_next().is_none());
+    }
+
+    #[test]
     fn a_newer_barrier_ends_the_wait_for_one_that_was_given_up() {
         let (senders, mut gate) = gate(2);
         senders[0].try_send(barrier(1)).unwrap();
@@ -267,6 +323,20 @@ mod tests {
         match gate.try_next() {
             Some(Element::Barrier(barrier)) => assert_eq!(barrier.checkpoint.get(), 2),
             other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_order_in_which_channels_fall_silent_makes_no_difference() {
+        for order in [[0, 1], [1, 0]] {
+            let (senders, mut gate) = gate(2);
+            senders[0].try_send(Element::Watermark(10)).unwrap();
+            for channel in order {
+                senders[channel].try_send(Element::Idle).unwrap();
+            }
+            assert!(matches!(gate.try_next(), Some(Element::Watermark(10))));
+            assert!(matches!(gate.try_next(), Some(Element::Idle)));
+            assert!(gate.try_next().is_none());
         }
     }
 

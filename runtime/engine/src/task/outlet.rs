@@ -1,5 +1,8 @@
 //! Where a chain's output goes: channels to other chains, or a sink.
 
+use std::cell::Cell;
+use std::rc::Rc;
+
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -18,6 +21,9 @@ pub(crate) enum Outlet {
 
 /// The channels to one other chain.
 pub(crate) struct ChannelOutlet {
+    /// Is told `place` when the partitioner, which runs the key selector, is at work.
+    pub(crate) at_work: Rc<Cell<usize>>,
+    pub(crate) place: usize,
     pub(crate) channels: Vec<Sender<Element>>,
     /// Chooses the channel of each record; `None` where there is one channel alone.
     pub(crate) partitioner: Option<Box<dyn Partitioner>>,
@@ -81,6 +87,7 @@ impl ChannelOutlet {
         match (element, &mut self.partitioner) {
             (Element::SplitEnded(_), _) => {}
             (Element::Chunk(chunk), Some(partitioner)) => {
+                self.at_work.set(self.place);
                 partitioner.partition(&chunk, &mut self.ready);
                 self.send_ready(metrics).await;
             }

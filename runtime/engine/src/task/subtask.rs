@@ -1,5 +1,7 @@
 //! The loop of one subtask.
 
+mod passing;
+
 use std::cell::Cell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -15,7 +17,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use super::gate::InputGate;
 use super::outlet::Outlet;
 use super::snapshot::{CommitTracker, FrozenSubtask};
-use crate::chunk::{Barrier, Chunk, Element, MAX_WATERMARK};
+use crate::chunk::{Barrier, Element, MAX_WATERMARK};
 use crate::error::{Result, category, describe, is_permanent};
 use crate::graph::SourceHead;
 use crate::metrics::OperatorMetrics;
@@ -27,7 +29,7 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes
 /// many of one can pile up.
 const STEP_ROWS: usize = 1 << 16;
-/// Reads in a row before other tasks of the slot get their turn.
+/// Reads, or elements, in a row before other tasks of the slot get their turn.
 const READS_A_TURN: u32 = 16;
 /// How often gauges are brought up to date.
 const REPORT_EVERY: Duration = Duration::from_millis(500);
@@ -45,6 +47,8 @@ pub(crate) enum Head {
     Source {
         operator: OperatorId,
         head: Box<dyn SourceHead>,
+        /// Splits that the restored checkpoint had begun, and that were not read on yet.
+        begun_splits: Vec<u32>,
     },
     Gate(InputGate),
 }
@@ -117,6 +121,8 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
+    /// How much of the time that full channels took operators know of.
+    told_nanos: u64,
     is_ended: bool,
     is_stopped: bool,
     last_report: Instant,
@@ -127,6 +133,7 @@ impl SubtaskProgress {
         Self {
             at_work,
             slice_rows: STEP_ROWS,
+            told_nanos: 0,
             is_ended: false,
             is_stopped: false,
             last_report: Instant::now(),
@@ -149,6 +156,8 @@ impl Subtask {
     /// # Errors
     /// The operator's at [`SubtaskProgress::at_work`].
     pub(crate) async fn run(mut self) -> Result<()> {
+        // Counts go on over attempts.
+        self.progress.told_nanos = self.outlet_metrics.backpressured_nanos.get();
         if matches!(self.head, Head::Source { .. }) {
             self.run_source().await
         } else {
@@ -157,6 +166,7 @@ impl Subtask {
     }
 
     async fn run_source(&mut self) -> Result<()> {
+        self.begin_splits();
         let mut reads = 0_u32;
         loop {
             let wake = self.wait_source().await;
@@ -177,11 +187,11 @@ impl Subtask {
                 }
                 Wake::Linger => {
                     self.take_read(true).await?;
-                    self.outlet.flush(&self.outlet_metrics).await?;
+                    self.flush().await?;
                 }
-                Wake::Clock => self.on_clock().await?,
-                Wake::Element(_) => {}
+                Wake::Clock | Wake::Element(_) => {}
             }
+            self.check_clock().await?;
             self.end_work(work);
             self.report();
         }
@@ -204,6 +214,19 @@ impl Subtask {
         }
     }
 
+    /// Tells which splits go on where the restored checkpoint left them.
+    fn begin_splits(&mut self) {
+        let Head::Source { begun_splits, .. } = &self.head else {
+            return;
+        };
+        for stage in &mut self.stages {
+            let transform = &mut stage.transform;
+            begun_splits
+                .iter()
+                .for_each(|split| transform.on_split_begun(*split));
+        }
+    }
+
     /// Feeds what the reader has filled.
     async fn take_read(&mut self, is_all: bool) -> Result<()> {
         let Head::Source { head, .. } = &mut self.head else {
@@ -214,10 +237,32 @@ impl Subtask {
             if let Some(metrics) = &self.head_metrics {
                 metrics.records_out.add(chunk.len() as u64);
             }
+            let split = chunk.split;
             self.feed(Element::Chunk(chunk)).await?;
+            self.on_read(split).await?;
         }
         for split in ended_splits {
             self.feed(Element::SplitEnded(split)).await?;
+        }
+        Ok(())
+    }
+
+    /// Tells where the first records of a begun split were read on.
+    async fn on_read(&mut self, split: Option<u32>) -> Result<()> {
+        let Head::Source { begun_splits, .. } = &mut self.head else {
+            return Ok(());
+        };
+        let place = begun_splits.iter().position(|begun| Some(*begun) == split);
+        let Some(place) = place else {
+            return Ok(());
+        };
+        let split = begun_splits.swap_remove(place);
+        for index in 0..self.stages.len() {
+            self.mark(index);
+            let mut output = Vec::new();
+            let transform = &mut self.stages[index].transform;
+            transform.on_split_read(split, &mut output);
+            self.pass(index + 1, output).await?;
         }
         Ok(())
     }
@@ -229,6 +274,7 @@ impl Subtask {
     }
 
     async fn run_gate(&mut self) -> Result<()> {
+        let mut elements = 0_u32;
         loop {
             let Head::Gate(gate) = &mut self.head else {
                 return Ok(());
@@ -236,30 +282,41 @@ impl Subtask {
             let element = match gate.try_next() {
                 Some(element) => Wake::Element(element),
                 None => {
-                    self.outlet.flush(&self.outlet_metrics).await?;
+                    self.flush().await?;
                     self.wait_gate().await
                 }
             };
+            elements = elements.wrapping_add(1);
+            if elements.is_multiple_of(READS_A_TURN) {
+                tokio::task::yield_now().await;
+            }
             let work = self.begin_work();
             match element {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Element(Element::Barrier(barrier)) => self.on_barrier(barrier).await?,
+                // What was before the last barrier, but may wait until after it.
+                Wake::Element(_) if self.progress.is_stopped => {}
                 Wake::Element(element) => self.feed(element).await?,
-                Wake::Clock => self.on_clock().await?,
-                Wake::Read(_) | Wake::Linger => {}
+                Wake::Clock | Wake::Read(_) | Wake::Linger => {}
             }
-            while let Ok(control) = self.control.try_recv() {
-                self.on_control(control).await?;
-            }
+            self.take_commits();
             self.check_clock().await?;
             self.end_work(work);
             self.report();
         }
     }
 
+    async fn flush(&mut self) -> Result<()> {
+        self.mark(self.stages.len());
+        self.outlet.flush(&self.outlet_metrics).await
+    }
+
     async fn wait_gate(&mut self) -> Wake {
         let wakeup = self.next_wakeup();
+        if wakeup.is_some_and(|wakeup| wakeup <= now_ms()) {
+            return Wake::Clock;
+        }
         let Head::Gate(gate) = &mut self.head else {
             return Wake::Linger;
         };
@@ -272,38 +329,81 @@ impl Subtask {
     }
 
     fn next_wakeup(&self) -> Option<i64> {
+        if self.progress.is_stopped {
+            return None;
+        }
         self.stages
             .iter()
             .filter_map(|stage| stage.transform.next_wakeup_ms())
             .min()
     }
 
-    /// Fires clocks that are due while input never pauses.
+    /// Fires clocks that are due, also while input never pauses.
     async fn check_clock(&mut self) -> Result<()> {
+        self.tell_waits();
         match self.next_wakeup() {
             Some(wakeup) if wakeup <= now_ms() => self.on_clock().await,
             _ => Ok(()),
         }
     }
 
+    /// Tells operators how long full channels have kept the chain from reading: nobody is idle who
+    /// could not be heard.
+    fn tell_waits(&mut self) {
+        let waited_nanos = self.outlet_metrics.backpressured_nanos.get();
+        let waited_ms = (waited_nanos - self.progress.told_nanos) / 1_000_000;
+        if waited_ms > 0 {
+            self.progress.told_nanos += waited_ms * 1_000_000;
+            let waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
+            for stage in &mut self.stages {
+                stage.transform.on_held_up(waited_ms);
+            }
+        }
+    }
+
+    /// One step of each operator whose clock is due. What is left has its turn after the next
+    /// element, so that barriers get through.
     async fn on_clock(&mut self) -> Result<()> {
         for index in 0..self.stages.len() {
-            loop {
-                self.mark(index);
-                let now = now_ms();
-                let transform = &mut self.stages[index].transform;
-                if transform.next_wakeup_ms().is_none_or(|wakeup| wakeup > now) {
-                    break;
-                }
-                let mut output = Vec::new();
-                let progress = transform.on_wakeup(now, &mut output)?;
-                self.pass(index + 1, output).await?;
-                if progress == Progress::Done {
-                    break;
-                }
+            self.mark(index);
+            let now = now_ms();
+            let transform = &mut self.stages[index].transform;
+            if transform.next_wakeup_ms().is_none_or(|wakeup| wakeup > now) {
+                continue;
+            }
+            let mut output = Vec::new();
+            let progress = transform.on_wakeup(now, &mut output)?;
+            self.pass(index + 1, output).await?;
+            if progress == Progress::More {
+                tokio::task::yield_now().await;
             }
         }
         Ok(())
+    }
+
+    /// Between two steps of a watermark that has many timers fire: what must not wait for the last
+    /// of them has its turn. That is a commit, the attempt's end, which drops the subtask where it
+    /// yields, and a barrier with no record before it: timers that have not fired are in its
+    /// snapshot, and fire once it is restored.
+    async fn between_steps(&mut self) -> Result<()> {
+        if let Head::Gate(gate) = &mut self.head {
+            let barrier = gate.try_barrier();
+            self.take_commits();
+            if let Some(barrier) = barrier {
+                self.on_barrier(barrier).await?;
+            }
+        }
+        tokio::task::yield_now().await;
+        Ok(())
+    }
+
+    /// Does what the worker told a subtask behind a gate, which gets its barriers from there.
+    fn take_commits(&mut self) {
+        while let Ok(control) = self.control.try_recv() {
+            if let Control::Commit(checkpoint, tracker) = control {
+                self.commit(checkpoint, tracker);
+            }
+        }
     }
 
     async fn on_control(&mut self, control: Control) -> Result<()> {
@@ -313,18 +413,22 @@ impl Subtask {
                 self.on_barrier(barrier).await
             }
             Control::Commit(checkpoint, tracker) => {
-                if let Outlet::Sink(sink) = &mut self.outlet {
-                    let (reporter, operator) = (self.reporter.clone(), sink.operator.clone());
-                    sink.snapshots
-                        .commit(checkpoint, &self.io, move |result| match result {
-                            Ok(()) => tracker.one_is_done(),
-                            Err(error) => {
-                                reporter.fail(Some(operator), &*error);
-                            }
-                        });
-                }
+                self.commit(checkpoint, tracker);
                 Ok(())
             }
+        }
+    }
+
+    fn commit(&mut self, checkpoint: CheckpointId, tracker: Arc<CommitTracker>) {
+        if let Outlet::Sink(sink) = &mut self.outlet {
+            let (reporter, operator) = (self.reporter.clone(), sink.operator.clone());
+            sink.snapshots
+                .commit(checkpoint, &self.io, move |result| match result {
+                    Ok(()) => tracker.one_is_done(),
+                    Err(error) => {
+                        reporter.fail(Some(operator), &*error);
+                    }
+                });
         }
     }
 
@@ -334,7 +438,8 @@ impl Subtask {
         let start = Instant::now();
         let mut ready = Vec::new();
         let mut work = Vec::new();
-        if let Head::Source { operator, head } = &self.head {
+        if let Head::Source { operator, head, .. } = &self.head {
+            self.progress.at_work.set(0);
             let items = head
                 .snapshot()
                 .iter()
@@ -383,79 +488,6 @@ impl Subtask {
             .await
     }
 
-    /// Passes an element through the chain.
-    async fn feed(&mut self, element: Element) -> Result<()> {
-        match element {
-            Element::Chunk(chunk) => self.feed_chunk(chunk).await,
-            Element::Ended => {
-                self.progress.is_ended = true;
-                self.pass(0, vec![Element::Ended]).await?;
-                let (attempt, subtask) = (self.reporter.attempt, self.reporter.subtask);
-                let _ = self
-                    .reporter
-                    .events
-                    .send(FromWorker::Ended { attempt, subtask });
-                Ok(())
-            }
-            Element::Watermark(watermark) if !self.stages.is_empty() => loop {
-                self.mark(0);
-                let mut output = Vec::new();
-                let progress = self.stages[0]
-                    .transform
-                    .on_watermark(watermark, &mut output)?;
-                self.pass(1, output).await?;
-                if progress == Progress::Done {
-                    return Ok(());
-                }
-            },
-            element => self.pass(0, vec![element]).await.map(drop),
-        }
-    }
-
-    /// Passes a chunk through the chain in slices, smaller ones where much comes of little.
-    async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
-        let mut start = 0;
-        while start < chunk.len() {
-            let rows = self.progress.slice_rows.min(chunk.len() - start);
-            let is_whole = rows == chunk.len();
-            let slice = if is_whole {
-                chunk.clone()
-            } else {
-                chunk.slice(start, rows)
-            };
-            start += rows;
-            let sent = self.pass(0, vec![Element::Chunk(slice)]).await?;
-            let ideal = rows.saturating_mul(STEP_ROWS) / sent.max(1);
-            self.progress.slice_rows = ideal.clamp(1, STEP_ROWS);
-        }
-        Ok(())
-    }
-
-    /// Passes elements through the operators from `first` on and out; gives the number of records
-    /// that left.
-    async fn pass(&mut self, first: usize, mut elements: Vec<Element>) -> Result<usize> {
-        for index in first..self.stages.len() {
-            self.mark(index);
-            let mut output = Vec::with_capacity(elements.len());
-            let stage = &mut self.stages[index];
-            stage.metrics.records_in.add(rows_in(&elements));
-            for element in elements {
-                step(&mut *stage.transform, element, &mut output)?;
-            }
-            stage.metrics.records_out.add(rows_in(&output));
-            elements = output;
-        }
-        self.mark(self.stages.len());
-        let row_count = rows_in(&elements);
-        if matches!(self.outlet, Outlet::Sink(_)) {
-            self.outlet_metrics.records_in.add(row_count);
-        }
-        for element in elements {
-            self.outlet.send(element, &self.outlet_metrics).await?;
-        }
-        Ok(usize::try_from(row_count).unwrap_or(usize::MAX))
-    }
-
     fn begin_work(&self) -> (Instant, u64) {
         (
             Instant::now(),
@@ -489,37 +521,6 @@ impl Subtask {
             self.stages
                 .iter()
                 .for_each(|stage| stage.transform.report());
-        }
-    }
-}
-
-fn rows_in(elements: &[Element]) -> u64 {
-    let rows = |element: &Element| match element {
-        Element::Chunk(chunk) => chunk.len() as u64,
-        _ => 0,
-    };
-    elements.iter().map(rows).sum()
-}
-
-/// Passes an element through one operator.
-fn step(transform: &mut dyn Transform, element: Element, output: &mut Vec<Element>) -> Result<()> {
-    match element {
-        Element::Chunk(chunk) => transform.on_chunk(chunk, output),
-        Element::Watermark(watermark) => {
-            while transform.on_watermark(watermark, output)? == Progress::More {}
-            Ok(())
-        }
-        Element::Idle => {
-            transform.on_idle(output);
-            Ok(())
-        }
-        Element::SplitEnded(split) => {
-            transform.on_split_ended(split, output);
-            Ok(())
-        }
-        element @ (Element::Barrier(_) | Element::Ended) => {
-            output.push(element);
-            Ok(())
         }
     }
 }

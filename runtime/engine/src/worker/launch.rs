@@ -105,12 +105,15 @@ impl Launch {
         nodes.iter().map(|node| &self.graph.nodes[*node])
     }
 
-    /// The names of the chain's operators that can be at work.
+    /// The names of the chain's operators that can be at work; then, for each output, of the one
+    /// it leads to, whose key selector is at work there.
     fn names(&self) -> Vec<String> {
         let works = self
             .nodes()
             .filter(|node| !matches!(node.body, NodeBody::Union));
-        works.map(|node| node.id.to_string()).collect()
+        let outputs = &self.graph.chains[self.subtask.chain.0 as usize].outputs;
+        let heads = outputs.iter().map(|(to, _)| self.graph.head(*to));
+        works.chain(heads).map(|node| node.id.to_string()).collect()
     }
 
     async fn run(self, at_work: Rc<Cell<usize>>) -> Result<()> {
@@ -151,10 +154,12 @@ impl Launch {
             match &node.body {
                 NodeBody::Source(source) => {
                     let context = self.source_context(node, &metrics);
+                    let begun_splits = begun(&self.splits);
                     let reader = source.head(std::mem::take(&mut self.splits), context)?;
                     head = Some(Head::Source {
                         operator: node.id.clone(),
                         head: reader,
+                        begun_splits,
                     });
                     head_metrics = Some(metrics);
                 }
@@ -182,7 +187,10 @@ impl Launch {
         let receivers = std::mem::take(&mut self.receivers);
         let outlet = match sink {
             Some(sink) => Outlet::Sink(sink),
-            None => Outlet::Channels(self.channel_outlets()),
+            None => {
+                let first = stages.len() + usize::from(head.is_some());
+                Outlet::Channels(self.channel_outlets(&at_work, first))
+            }
         };
         Ok(Subtask {
             head: head.unwrap_or_else(|| Head::Gate(InputGate::new(receivers))),
@@ -234,9 +242,12 @@ impl Launch {
         }
     }
 
-    fn channel_outlets(&mut self) -> Vec<ChannelOutlet> {
+    /// The outputs, whose places among the names begin with `first`.
+    fn channel_outlets(&mut self, at_work: &Rc<Cell<usize>>, first: usize) -> Vec<ChannelOutlet> {
         let (parallelism, max) = (self.parallelism, self.graph.max);
-        let outlet = |plan: OutletPlan| ChannelOutlet {
+        let outlet = |(plan, place): (OutletPlan, usize)| ChannelOutlet {
+            at_work: Rc::clone(at_work),
+            place,
             channels: plan.channels,
             partitioner: match plan.exchange {
                 Exchange::Forward => None,
@@ -246,9 +257,19 @@ impl Launch {
         };
         std::mem::take(&mut self.outlets)
             .into_iter()
+            .zip(first..)
             .map(outlet)
             .collect()
     }
+}
+
+/// The splits that go on in their middle.
+fn begun(splits: &[SplitState]) -> Vec<u32> {
+    let states = splits.iter().zip(0..);
+    states
+        .filter(|(state, _)| state.position.is_some() && !state.is_ended)
+        .map(|(_, index)| index)
+        .collect()
 }
 
 fn no_folder() -> BoxError {

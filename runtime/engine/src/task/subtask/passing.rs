@@ -1,0 +1,119 @@
+//! Passing elements through the operators of a chain and out.
+
+use super::{STEP_ROWS, Subtask};
+use crate::chunk::{Chunk, Element};
+use crate::error::Result;
+use crate::operator::{Progress, Transform};
+use crate::task::outlet::Outlet;
+use tidegate_protocol::FromWorker;
+
+impl Subtask {
+    /// Passes an element through the chain.
+    pub(super) async fn feed(&mut self, element: Element) -> Result<()> {
+        match element {
+            Element::Chunk(chunk) => self.feed_chunk(chunk).await,
+            Element::Ended => {
+                self.progress.is_ended = true;
+                self.pass(0, vec![Element::Ended]).await?;
+                let (attempt, subtask) = (self.reporter.attempt, self.reporter.subtask);
+                let _ = self
+                    .reporter
+                    .events
+                    .send(FromWorker::Ended { attempt, subtask });
+                Ok(())
+            }
+            Element::Watermark(watermark) if !self.stages.is_empty() => loop {
+                self.mark(0);
+                let mut output = Vec::new();
+                let progress = self.stages[0]
+                    .transform
+                    .on_watermark(watermark, &mut output)?;
+                self.pass(1, output).await?;
+                if progress == Progress::Done {
+                    return Ok(());
+                }
+                self.between_steps().await?;
+                if self.progress.is_stopped {
+                    // The other timers are in the snapshot that the job stops with.
+                    return Ok(());
+                }
+            },
+            element => self.pass(0, vec![element]).await.map(drop),
+        }
+    }
+
+    /// Passes a chunk through the chain in slices, smaller ones where much comes of little.
+    async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
+        let mut start = 0;
+        while start < chunk.len() {
+            let rows = self.progress.slice_rows.min(chunk.len() - start);
+            let is_whole = rows == chunk.len();
+            let slice = if is_whole {
+                chunk.clone()
+            } else {
+                chunk.slice(start, rows)
+            };
+            start += rows;
+            let sent = self.pass(0, vec![Element::Chunk(slice)]).await?;
+            let ideal = rows.saturating_mul(STEP_ROWS) / sent.max(1);
+            self.progress.slice_rows = ideal.clamp(1, STEP_ROWS);
+        }
+        Ok(())
+    }
+
+    /// Passes elements through the operators from `first` on and out; gives the number of records
+    /// that left.
+    pub(super) async fn pass(&mut self, first: usize, mut elements: Vec<Element>) -> Result<usize> {
+        for index in first..self.stages.len() {
+            self.mark(index);
+            let mut output = Vec::with_capacity(elements.len());
+            let stage = &mut self.stages[index];
+            stage.metrics.records_in.add(rows_in(&elements));
+            for element in elements {
+                step(&mut *stage.transform, element, &mut output)?;
+            }
+            stage.metrics.records_out.add(rows_in(&output));
+            elements = output;
+        }
+        self.mark(self.stages.len());
+        let row_count = rows_in(&elements);
+        if matches!(self.outlet, Outlet::Sink(_)) {
+            self.outlet_metrics.records_in.add(row_count);
+        }
+        for element in elements {
+            self.outlet.send(element, &self.outlet_metrics).await?;
+        }
+        Ok(usize::try_from(row_count).unwrap_or(usize::MAX))
+    }
+}
+
+fn rows_in(elements: &[Element]) -> u64 {
+    let rows = |element: &Element| match element {
+        Element::Chunk(chunk) => chunk.len() as u64,
+        _ => 0,
+    };
+    elements.iter().map(rows).sum()
+}
+
+/// Passes an element through one operator.
+fn step(transform: &mut dyn Transform, element: Element, output: &mut Vec<Element>) -> Result<()> {
+    match element {
+        Element::Chunk(chunk) => transform.on_chunk(chunk, output),
+        Element::Watermark(watermark) => {
+            while transform.on_watermark(watermark, output)? == Progress::More {}
+            Ok(())
+        }
+        Element::Idle => {
+            transform.on_idle(output);
+            Ok(())
+        }
+        Element::SplitEnded(split) => {
+            transform.on_split_ended(split, output);
+            Ok(())
+        }
+        element @ (Element::Barrier(_) | Element::Ended) => {
+            output.push(element);
+            Ok(())
+        }
+    }
+}

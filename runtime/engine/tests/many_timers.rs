@@ -1,0 +1,196 @@
+//! Timers that fire without end, and what gets through meanwhile.
+#![allow(clippy::unwrap_used, missing_docs)]
+
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod harness;
+#[allow(dead_code, reason = "each test file uses its own part")]
+mod script;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use harness::{Collect, Committed, Job, Numbers};
+use script::{Script, Scripted, Seen};
+use tidegate_engine::{
+    JobGraph, KeyedContext, KeyedProcess, Output, Pipeline, Result, WatermarkStrategy,
+};
+use tokio::sync::watch;
+
+const TOTAL: u64 = 5000;
+
+/// Sets a timer for each number to the end of input, and one that sets itself again and again.
+#[derive(Clone)]
+struct Storm {
+    is_over: Arc<AtomicBool>,
+    is_event_time: bool,
+}
+
+impl KeyedProcess for Storm {
+    type Key = u64;
+    type Input = u64;
+    type Output = u64;
+    type State = ();
+
+    fn process(
+        &mut self,
+        number: u64,
+        context: &mut KeyedContext<'_, u64, ()>,
+        _: &mut Output<u64>,
+    ) -> Result<()> {
+        context.set_event_timer_ms(1_000_000 + number.cast_signed());
+        self.set_again(context);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time_ms: i64,
+        context: &mut KeyedContext<'_, u64, ()>,
+        output: &mut Output<u64>,
+    ) -> Result<()> {
+        match u64::try_from(time_ms - 1_000_000) {
+            Ok(number) if number < TOTAL => output.push(number),
+            _ if self.is_over.load(Ordering::Relaxed) => {}
+            _ => self.set_again(context),
+        }
+        Ok(())
+    }
+}
+
+impl Storm {
+    fn set_again(&self, context: &mut KeyedContext<'_, u64, ()>) {
+        match self.is_event_time {
+            true => context.set_end_of_input_timer(),
+            false => context.set_processing_timer_ms(context.processing_time_ms()),
+        }
+    }
+}
+
+fn storm(is_event_time: bool) -> (JobGraph, Committed, watch::Sender<u64>, Arc<AtomicBool>) {
+    let committed = Committed::default();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let (sender, limit) = watch::channel(0);
+    let source = Numbers {
+        limit,
+        total: TOTAL,
+        split_count: 2,
+    };
+    let pipeline = Pipeline::new();
+    let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0);
+    let numbers = pipeline
+        .source("numbers", source)
+        .assign_timestamps(strategy, |number| number.cast_signed());
+    let storm = Storm {
+        is_over: Arc::clone(&is_over),
+        is_event_time,
+    };
+    let show = |number: &u64| format!("{number:04}");
+    numbers
+        .key_by::<u64>(|number| number % 3)
+        .process("storm", storm)
+        .sink(
+            "collect",
+            Collect {
+                committed: committed.clone(),
+                show,
+            },
+        );
+    (pipeline.build().unwrap(), committed, sender, is_over)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn checkpoints_stops_and_cancellation_get_through_while_timers_fire_without_end() {
+    for is_event_time in [true, false] {
+        let folder = tempfile::tempdir().unwrap();
+        let (graph, committed, limit, is_over) = storm(is_event_time);
+        let mut job = Job::new(graph, folder.path()).await;
+        job.deploy(None, 1).await;
+        limit.send_replace(TOTAL);
+        job.wait_records("storm", TOTAL).await;
+        let manifest = job.trigger(false).await;
+        job.complete(&manifest).await;
+        let manifest = job.trigger(false).await;
+        job.complete(&manifest).await;
+        job.cancel().await;
+        job.deploy(Some(&manifest), 2).await;
+        let manifest = job.trigger(true).await;
+        job.complete(&manifest).await;
+        job.cancel().await;
+        is_over.store(true, Ordering::Relaxed);
+        job.deploy(Some(&manifest), 1).await;
+        job.wait_ended().await;
+        let last = job.trigger(false).await;
+        job.complete(&last).await;
+        let expected: Vec<_> = (0..TOTAL).map(|number| format!("{number:04}")).collect();
+        assert_eq!(committed.records(), expected);
+        job.shutdown().await;
+    }
+}
+
+/// Has a timer of each number's key fire, again and again while told to.
+#[derive(Clone)]
+struct Burst {
+    holds: Arc<AtomicBool>,
+}
+
+impl KeyedProcess for Burst {
+    type Key = i64;
+    type Input = i64;
+    type Output = String;
+    type State = ();
+
+    fn process(
+        &mut self,
+        _: i64,
+        context: &mut KeyedContext<'_, i64, ()>,
+        _: &mut Output<String>,
+    ) -> Result<()> {
+        context.set_event_timer_ms(0);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        _: i64,
+        context: &mut KeyedContext<'_, i64, ()>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        output.push(&context.key().to_string());
+        if self.holds.load(Ordering::Relaxed) {
+            context.set_event_timer_ms(1);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn timers_that_were_due_at_a_checkpoint_fire_after_it_without_another_watermark() {
+    let folder = tempfile::tempdir().unwrap();
+    let (script, seen) = (Script::in_turn(1), Seen::default());
+    let holds = Arc::new(AtomicBool::new(true));
+    let pipeline = Pipeline::new();
+    let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0);
+    pipeline
+        .source("a", Scripted(script.clone()))
+        .assign_timestamps(strategy, |time| time.min(100))
+        .key_by::<i64>(|time| time)
+        .process(
+            "burst",
+            Burst {
+                holds: Arc::clone(&holds),
+            },
+        )
+        .sink("seen", seen.clone());
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    job.deploy(None, 1).await;
+    script.say(0, [7, 100]);
+    seen.wait_for("7").await;
+    let manifest = job.trigger(false).await;
+    job.complete(&manifest).await;
+    job.cancel().await;
+    let count = seen.count("7");
+    holds.store(false, Ordering::Relaxed);
+    job.deploy(Some(&manifest), 1).await;
+    seen.wait_for_more("7", count).await;
+    job.shutdown().await;
+}
