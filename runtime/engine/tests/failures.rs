@@ -164,6 +164,28 @@ async fn a_failure_in_user_code_names_operator_and_message_and_the_job_goes_on_e
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_job_that_has_read_everything_reads_nothing_that_came_since() {
+    let mut run = start(Failure::Error).await;
+    run.job.deploy(None, 2).await;
+    run.limit.send_replace(50);
+    run.job.wait_records("count", 50).await;
+    let manifest = run.job.trigger(false).await;
+    run.job.complete(&manifest).await;
+    run.job.cancel().await;
+    let finished = Manifest {
+        is_final: true,
+        ..manifest
+    };
+    run.limit.send_replace(u64::MAX);
+    run.job.begin(Some(&finished), 3).await;
+    run.job.wait_ended().await;
+    let last = run.job.trigger(false).await;
+    run.job.complete(&last).await;
+    assert_eq!(run.committed.records().len(), 50);
+    run.job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn damaged_state_is_refused_by_the_file_s_name() {
     let mut run = start(Failure::Error).await;
     run.job.deploy(None, 2).await;

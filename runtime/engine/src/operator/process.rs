@@ -212,10 +212,11 @@ where
 
     fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<Progress> {
         if let (true, Some(watermark)) = (self.has_due_timers, self.watermark) {
-            let progress = self.fire(TimerKind::EventTime, watermark)?;
-            self.has_due_timers = progress == Progress::More;
-            self.send_output(output);
-            return Ok(progress);
+            if self.fire(TimerKind::EventTime, watermark)? == Progress::More {
+                self.send_output(output);
+                return Ok(Progress::More);
+            }
+            self.has_due_timers = false;
         }
         let progress = self.fire(TimerKind::ProcessingTime, now_ms)?;
         self.send_output(output);

@@ -123,17 +123,21 @@ pub(crate) struct SubtaskProgress {
     slice_rows: usize,
     /// How much of the time that full channels took operators know of.
     told_nanos: u64,
+    /// Whether all input was read before, so that nothing of a source is: not even what it has got
+    /// since.
+    is_over: bool,
     is_ended: bool,
     is_stopped: bool,
     last_report: Instant,
 }
 
 impl SubtaskProgress {
-    pub(crate) fn new(at_work: Rc<Cell<usize>>) -> Self {
+    pub(crate) fn new(at_work: Rc<Cell<usize>>, is_over: bool) -> Self {
         Self {
             at_work,
             slice_rows: STEP_ROWS,
             told_nanos: 0,
+            is_over,
             is_ended: false,
             is_stopped: false,
             last_report: Instant::now(),
@@ -167,6 +171,9 @@ impl Subtask {
 
     async fn run_source(&mut self) -> Result<()> {
         self.begin_splits();
+        if self.progress.is_over {
+            self.end().await?;
+        }
         let mut reads = 0_u32;
         loop {
             let wake = self.wait_source().await;

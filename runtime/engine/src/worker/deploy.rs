@@ -69,6 +69,7 @@ impl Office {
                 graph: Arc::clone(&self.graph),
                 attempt: deployment.attempt,
                 parallelism: deployment.parallelism,
+                is_over: deployment.is_final,
                 splits: self.take_splits(&mut splits, subtask.subtask),
                 receivers: channels
                     .receivers

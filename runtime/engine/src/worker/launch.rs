@@ -42,6 +42,8 @@ pub(super) struct Launch {
     pub(super) graph: Arc<JobGraph>,
     pub(super) attempt: Attempt,
     pub(super) parallelism: Parallelism,
+    /// Whether the restored checkpoint is the one after all input was read.
+    pub(super) is_over: bool,
     pub(super) subtask: SubtaskId,
     pub(super) splits: Vec<SplitState>,
     pub(super) receivers: Vec<Receiver<Element>>,
@@ -206,7 +208,7 @@ impl Launch {
             folder: self.folder,
             head_metrics,
             outlet_metrics: self.metrics.pop().unwrap_or_default(),
-            progress: SubtaskProgress::new(at_work),
+            progress: SubtaskProgress::new(at_work, self.is_over),
         })
     }
 

@@ -391,6 +391,7 @@ impl Job {
             self.graph.plan().chains.len() * usize::try_from(self.parallelism.get()).unwrap();
         while self.ended.len() < subtask_count {
             match self.event().await {
+                FromWorker::Running { .. } => {}
                 FromWorker::Ended { subtask, .. } => {
                     self.ended.insert(subtask);
                 }
