@@ -22,7 +22,7 @@ pub enum Verb {
     Create,
     /// Server-side apply.
     Apply,
-    /// Server-side apply of a status.
+    /// A patch of a status.
     Status,
     /// A patch of single fields.
     Patch,

@@ -267,6 +267,22 @@ fn a_job_that_is_gone_is_nobodys_work_any_more() {
 }
 
 #[test]
+fn what_somebody_writes_into_the_status_is_taken_back_by_one_write() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create().await;
+        world.freeze();
+        quiet(&world).await;
+        let before = world.proxy.done().len();
+        world.meddle_with_status().await;
+        quiet(&world).await;
+        let writes = world.proxy.done().split_off(before);
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        world.delete().await;
+    });
+}
+
+#[test]
 fn on_a_quiet_cluster_ten_passes_write_nothing() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
