@@ -123,8 +123,8 @@ impl Cluster {
         self.coverage.knows(namespace)
     }
 
-    /// Takes note of what a write of our own gave, so that the next pass knows it. A write that took
-    /// the last finalizer off what was being deleted gives what is not there any more.
+    /// Takes note of what a write of our own gave, so that the next pass knows it. A write that
+    /// took the last finalizer off what was being deleted gives what is not there any more.
     pub fn note<K: Held>(&self, mut object: K) {
         if is_gone(object.meta()) {
             K::store(self).remove(&object);

@@ -3,9 +3,9 @@
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-/// A merge patch that makes `new` of `old`: the members of the new, at any depth, and null for those
-/// of the old that it no longer has, whoever wrote them, since a merge patch leaves alone what it
-/// does not name.
+/// A merge patch that makes `new` of `old`: the members of the new, at any depth, and null for
+/// those of the old that it no longer has, whoever wrote them, since a merge patch leaves alone
+/// what it does not name.
 ///
 /// # Panics
 /// Never: what has a status serializes.

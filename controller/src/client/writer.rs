@@ -106,8 +106,8 @@ impl Writer {
         self.send::<K, _>(Verb::Apply, name, request).await
     }
 
-    /// Sets the fields of `change`, and takes back those that are null in it, if the object still is what its `metadata.resourceVersion` or
-    /// `metadata.uid` say.
+    /// Sets the fields of `change`, and takes back those that are null in it, if the object still
+    /// is what its `metadata.resourceVersion` or `metadata.uid` say.
     ///
     /// # Errors
     /// As [`ApiError`] has them.

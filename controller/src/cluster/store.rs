@@ -74,8 +74,8 @@ impl<K: Tracked> Store<K> {
             .collect()
     }
 
-    /// Keeps an object, unless a newer version is kept or went already. Gives the jobs that this concerns: none if
-    /// nothing changed, two if it went from one to another.
+    /// Keeps an object, unless a newer version is kept or went already. Gives the jobs that this
+    /// concerns: none if nothing changed, two if it went from one to another.
     pub fn upsert(&self, object: K) -> Vec<JobKey> {
         let Some(place) = place(&object) else {
             return Vec::new();
@@ -103,8 +103,8 @@ impl<K: Tracked> Store<K> {
         concerned
     }
 
-    /// Drops an object that the server deleted, unless another of its name was made since. Gives the
-    /// job that this concerns, also where the object was dropped before.
+    /// Drops an object that the server deleted, unless another of its name was made since. Gives
+    /// the job that this concerns, also where the object was dropped before.
     pub fn remove(&self, object: &K) -> Option<JobKey> {
         let place = place(object)?;
         let mut inner = self.write();
