@@ -8,6 +8,7 @@
 
 mod coverage;
 mod kinds;
+mod removals;
 mod store;
 mod watch;
 
@@ -19,6 +20,7 @@ use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::Client;
+use kube::api::ObjectMeta;
 use kube::core::PartialObjectMeta;
 use tidegate_api::{Checkpoint, StreamJob};
 use tokio::task::JoinSet;
@@ -121,8 +123,13 @@ impl Cluster {
         self.coverage.knows(namespace)
     }
 
-    /// Takes note of what a write of our own gave, so that the next pass knows it.
+    /// Takes note of what a write of our own gave, so that the next pass knows it. A write that
+    /// took the last finalizer off what was being deleted gives what is not there any more.
     pub fn note<K: Held>(&self, mut object: K) {
+        if is_gone(object.meta()) {
+            K::store(self).remove(&object);
+            return;
+        }
         object.trim();
         K::store(self).upsert(object);
     }
@@ -135,10 +142,73 @@ impl Cluster {
     }
 }
 
+/// Whether nothing keeps an object any more: it was deleted, and neither a finalizer nor a pod's
+/// time to end in peace holds it.
+fn is_gone(metadata: &ObjectMeta) -> bool {
+    let has_finalizers = metadata.finalizers.iter().flatten().next().is_some();
+    let has_time = metadata
+        .deletion_grace_period_seconds
+        .is_some_and(|seconds| seconds > 0);
+    metadata.deletion_timestamp.is_some() && !has_finalizers && !has_time
+}
+
 /// A cluster and the watches that keep it up to date.
 #[derive(Debug)]
 pub struct Watching {
     /// What is known.
     pub cluster: Arc<Cluster>,
     tasks: JoinSet<()>,
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn job(version: &str, finalizers: &[&str], deleted: Option<&str>) -> StreamJob {
+        serde_json::from_value(json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob",
+            "metadata": {
+                "namespace": "shop", "name": "orders", "uid": "a", "resourceVersion": version,
+                "finalizers": finalizers, "deletionTimestamp": deleted,
+            },
+            "spec": {"sql": "SELECT 1"},
+        }))
+        .unwrap()
+    }
+
+    const DELETED: Option<&str> = Some("2026-11-24T12:00:00Z");
+
+    #[test]
+    fn a_job_that_lost_its_last_finalizer_is_gone_with_the_answer() {
+        let cluster = Cluster::default();
+        cluster.note(job("10", &["ours", "theirs"], DELETED));
+        cluster.note(job("11", &["theirs"], DELETED));
+        assert_eq!(cluster.keys().len(), 1, "others still hold it");
+        cluster.note(job("11", &[], DELETED));
+        assert!(cluster.keys().is_empty());
+        // An answer that was under way meanwhile.
+        cluster.note(job("11", &["theirs"], DELETED));
+        assert!(cluster.keys().is_empty());
+        cluster.note(job("13", &[], None));
+        assert_eq!(cluster.keys().len(), 1, "another of its name");
+    }
+
+    #[test]
+    fn a_pod_that_ends_in_peace_is_still_there() {
+        let pod = |seconds: Value| -> Pod {
+            serde_json::from_value(json!({"metadata": {
+                "namespace": "shop", "name": "orders-1", "resourceVersion": "10",
+                "labels": {"tidegate.dev/job": "orders"},
+                "deletionTimestamp": DELETED, "deletionGracePeriodSeconds": seconds,
+            }}))
+            .unwrap()
+        };
+        let cluster = Cluster::default();
+        cluster.note(pod(json!(30)));
+        assert_eq!(cluster.pods.all().len(), 1);
+        cluster.note(pod(json!(0)));
+        assert!(cluster.pods.all().is_empty());
+    }
 }

@@ -25,8 +25,8 @@ struct JobMemory {
     /// Since when each pod, by unique id, does not answer.
     silent: HashMap<String, i64>,
     refused_asks: Vec<(RefusedAsk, Instant)>,
-    /// The status that was written last, and the version that it gave the job.
-    reported: Option<(StreamJobStatus, Option<String>)>,
+    /// The status that was written last, and what the server made of it.
+    reported: Option<(StreamJobStatus, Option<StreamJobStatus>)>,
 }
 
 impl Memory {
@@ -109,22 +109,27 @@ impl Memory {
         }
     }
 
-    /// Whether the job's version is the one that this very status gave it, whatever the server made
-    /// of it.
+    /// Whether the job's status is what the server made of this very one when it was written last:
+    /// to write it again would change nothing.
     pub fn was_reported(
         &self,
         key: &JobKey,
         status: &StreamJobStatus,
-        version: Option<&String>,
+        current: Option<&StreamJobStatus>,
     ) -> bool {
         let jobs = self.lock();
         let reported = jobs.get(key).and_then(|job| job.reported.as_ref());
-        reported.is_some_and(|(old, at)| old == status && at.as_ref() == version)
+        reported.is_some_and(|(old, made)| old == status && made.as_ref() == current)
     }
 
-    /// Takes note of the status that was written, and the version that it gave the job.
-    pub fn set_reported(&self, key: &JobKey, status: StreamJobStatus, version: Option<String>) {
-        self.lock().entry(key.clone()).or_default().reported = Some((status, version));
+    /// Takes note of the status that was written, and what the server made of it.
+    pub fn set_reported(
+        &self,
+        key: &JobKey,
+        status: StreamJobStatus,
+        made: Option<StreamJobStatus>,
+    ) {
+        self.lock().entry(key.clone()).or_default().reported = Some((status, made));
     }
 
     /// Forgets the job.
@@ -134,5 +139,36 @@ impl Memory {
 
     fn lock(&self) -> MutexGuard<'_, HashMap<JobKey, JobMemory>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_is_known_while_it_is_what_the_server_made_of_it() {
+        let status = |restarts| StreamJobStatus {
+            restarts: Some(restarts),
+            ..StreamJobStatus::default()
+        };
+        let key = JobKey {
+            namespace: "shop".to_owned(),
+            name: "orders".to_owned(),
+        };
+        let memory = Memory::default();
+        assert!(!memory.was_reported(&key, &status(1), None));
+        memory.set_reported(&key, status(1), Some(status(2)));
+        assert!(memory.was_reported(&key, &status(1), Some(&status(2))));
+        assert!(
+            !memory.was_reported(&key, &status(1), Some(&status(3))),
+            "others wrote"
+        );
+        assert!(
+            !memory.was_reported(&key, &status(4), Some(&status(2))),
+            "it is news"
+        );
+        memory.forget(&key);
+        assert!(!memory.was_reported(&key, &status(1), Some(&status(2))));
     }
 }

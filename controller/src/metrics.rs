@@ -22,7 +22,7 @@ pub enum Verb {
     Create,
     /// Server-side apply.
     Apply,
-    /// Server-side apply of a status.
+    /// A patch of a status.
     Status,
     /// A patch of single fields.
     Patch,
@@ -82,7 +82,7 @@ struct Counts {
 pub struct Gauges<'a> {
     /// Whether this controller leads.
     pub is_leading: bool,
-    /// Keys that wait for their turn.
+    /// Keys that wait for their turn, or for this controller to lead.
     pub queue_depth: usize,
     /// Jobs that wait for a mirroring write.
     pub mirror_backlog: usize,
@@ -190,10 +190,16 @@ fn render_gauges(text: &mut Exposition, gauges: &Gauges<'_>) {
         "Whether every watch has listed what there is.",
         f64::from(u8::from(gauges.is_synced)),
     );
+    // What whoever stands by has noted is the other's work.
+    let queue_depth = if gauges.is_leading {
+        gauges.queue_depth
+    } else {
+        0
+    };
     gauge(
         "tidegate_controller_queue_depth",
-        "Passes that wait for their turn.",
-        float(gauges.queue_depth as u64),
+        "Passes that wait for their turn; 0 on a replica that stands by.",
+        float(queue_depth as u64),
     );
     gauge(
         "tidegate_controller_mirror_backlog",
@@ -395,5 +401,14 @@ mod tests {
         ] {
             assert!(!render(false).contains(family), "{family}");
         }
+    }
+
+    #[test]
+    fn only_the_one_that_works_has_work_that_waits() {
+        let text = render(false);
+        assert!(
+            text.contains("tidegate_controller_queue_depth 0\n"),
+            "{text}"
+        );
     }
 }

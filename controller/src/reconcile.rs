@@ -153,6 +153,11 @@ async fn finish(
         let job = shared.cluster.jobs.get(&key.namespace, &key.name);
         let job = job.unwrap_or_else(|| observed.job.clone());
         set_finalizer(shared, key, &job, false).await?;
+        if shared.cluster.jobs.get(&key.namespace, &key.name).is_none() {
+            // What is kept of it goes at once, and its checkpoints are looked at without it.
+            shared.queue.add_job(key);
+            return Ok(None);
+        }
     }
     let again = delay(plan.look_again, plan.decision);
     Ok(Some(granted.map_or(again, |granted| granted.min(again))))
@@ -178,6 +183,8 @@ async fn reconcile_checkpoints(
     let is_nothing =
         observed.job.is_none() && observed.objects.is_empty() && observed.release_pods.is_empty();
     if is_nothing {
+        // Whatever this kind of pass has kept goes, too.
+        shared.forget(key);
         return Ok(None);
     }
     let plan = crate::checkpoints::plan(&observed, &shared.config.settings);

@@ -5,11 +5,10 @@ use std::time::Duration;
 use kube::ResourceExt;
 use serde_json::json;
 use tidegate_api::StreamJob;
-use tidegate_api::labels::{API_VERSION, STREAM_JOB_KIND};
 use tokio::time::Instant;
 
 use crate::budget::Grant;
-use crate::client::ApiError;
+use crate::client::{ApiError, replacing};
 use crate::events;
 use crate::observed::Observed;
 use crate::plan::Plan;
@@ -33,7 +32,7 @@ pub async fn report(
     let is_known = job.status.as_ref() == Some(&plan.status)
         || shared
             .memory
-            .was_reported(key, &plan.status, job.resource_version().as_ref());
+            .was_reported(key, &plan.status, job.status.as_ref());
     if !is_known {
         if plan.status_is_mirror_only
             && let Grant::After(wait) = shared.budget().ask(key, 1, Instant::now())
@@ -61,21 +60,19 @@ async fn write(
     job: &StreamJob,
     plan: &Plan,
 ) -> Result<(), ApiError> {
-    let object = json!({
-        "apiVersion": API_VERSION,
-        "kind": STREAM_JOB_KIND,
-        // Another job of this name has another status.
-        "metadata": {"name": key.name, "uid": job.uid()},
-        "status": plan.status,
+    let change = json!({
+        // What others have written has to be known to be taken back; and another job of this name
+        // has another status.
+        "metadata": {"resourceVersion": job.resource_version()},
+        "status": replacing(job.status.as_ref(), &plan.status),
     });
     let written: StreamJob = shared
         .writer
-        .apply_status(&key.namespace, &key.name, &object)
+        .merge_status(&key.namespace, &key.name, &change)
         .await?;
-    let version = written.resource_version();
     shared
         .memory
-        .set_reported(key, plan.status.clone(), version);
+        .set_reported(key, plan.status.clone(), written.status.clone());
     shared.cluster.note(written);
     Ok(())
 }

@@ -3,14 +3,14 @@
 use std::sync::Arc;
 
 use kube::ResourceExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tidegate_api::Checkpoint;
 use tidegate_api::checkpoint::CheckpointStatus;
 use tidegate_api::labels::FINALIZER_CHECKPOINT;
 
 use super::children::create;
 use crate::checkpoints::{Change, is_guarded};
-use crate::client::ApiError;
+use crate::client::{ApiError, replacing};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
@@ -89,7 +89,7 @@ async fn record(
         finalizers.push(FINALIZER_CHECKPOINT.to_owned());
         metadata["finalizers"] = json!(finalizers);
     }
-    let status = with_removals(object.status.as_ref(), status);
+    let status = replacing(object.status.as_ref(), status);
     let change = json!({"metadata": metadata, "status": status});
     merge(shared, key, object, &change).await
 }
@@ -112,41 +112,5 @@ async fn merge(
         }
         Err(ApiError::NotFound { .. }) => Ok(()),
         Err(error) => Err(error),
-    }
-}
-
-/// The members of the new status, and null for those of the old one that it no longer has: a merge
-/// patch leaves alone what it does not name.
-fn with_removals(old: Option<&CheckpointStatus>, new: &CheckpointStatus) -> Value {
-    let members = |status: &CheckpointStatus| match serde_json::to_value(status) {
-        Ok(Value::Object(members)) => members,
-        _ => Map::new(),
-    };
-    let mut merged = members(new);
-    for name in old
-        .map(members)
-        .unwrap_or_default()
-        .into_iter()
-        .map(|(name, _)| name)
-    {
-        merged.entry(name).or_insert(Value::Null);
-    }
-    Value::Object(merged)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn status(value: Value) -> CheckpointStatus {
-        serde_json::from_value(value).unwrap()
-    }
-
-    #[test]
-    fn what_a_new_status_has_no_more_is_taken_back() {
-        let old = status(json!({"state": "Pending", "message": "waits", "size": "1MiB"}));
-        let new = status(json!({"state": "Completed", "id": 7}));
-        let expected = json!({"state": "Completed", "id": 7, "message": null, "size": null});
-        assert_eq!(with_removals(Some(&old), &new), expected);
     }
 }

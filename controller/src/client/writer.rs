@@ -106,25 +106,8 @@ impl Writer {
         self.send::<K, _>(Verb::Apply, name, request).await
     }
 
-    /// The same for the status, of an object that is there.
-    ///
-    /// # Errors
-    /// As [`ApiError`] has them.
-    pub async fn apply_status<K: Kind>(
-        &self,
-        namespace: &str,
-        name: &str,
-        object: &Value,
-    ) -> Result<K, ApiError> {
-        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let parameters = PatchParams::apply(FIELD_MANAGER).force();
-        let patch = Patch::Apply(object);
-        let request = api.patch_status(name, &parameters, &patch);
-        self.send::<K, _>(Verb::Status, name, request).await
-    }
-
-    /// Sets the fields of `change`, if the object still is what its `metadata.resourceVersion` or
-    /// `metadata.uid` say.
+    /// Sets the fields of `change`, and takes back those that are null in it, if the object still
+    /// is what its `metadata.resourceVersion` or `metadata.uid` say.
     ///
     /// # Errors
     /// As [`ApiError`] has them.
@@ -135,13 +118,27 @@ impl Writer {
         change: &Value,
     ) -> Result<K, ApiError> {
         let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
-        let parameters = PatchParams {
-            field_manager: Some(FIELD_MANAGER.to_owned()),
-            ..PatchParams::default()
-        };
         let patch = Patch::Merge(change);
+        let parameters = changes();
         let request = api.patch(name, &parameters, &patch);
         self.send::<K, _>(Verb::Patch, name, request).await
+    }
+
+    /// The same for the status.
+    ///
+    /// # Errors
+    /// As [`ApiError`] has them.
+    pub async fn merge_status<K: Kind>(
+        &self,
+        namespace: &str,
+        name: &str,
+        change: &Value,
+    ) -> Result<K, ApiError> {
+        let api: Api<K> = Api::namespaced(self.client.clone(), namespace);
+        let patch = Patch::Merge(change);
+        let parameters = changes();
+        let request = api.patch_status(name, &parameters, &patch);
+        self.send::<K, _>(Verb::Status, name, request).await
     }
 
     /// Deletes the object of this unique id, and in the background what it owns. One that is gone,
@@ -192,5 +189,12 @@ impl Writer {
             .map_or_else(ApiError::category, |_| "Success");
         self.metrics.count_write(&kind, verb, word);
         result
+    }
+}
+
+fn changes() -> PatchParams {
+    PatchParams {
+        field_manager: Some(FIELD_MANAGER.to_owned()),
+        ..PatchParams::default()
     }
 }

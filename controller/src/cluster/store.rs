@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use super::Tracked;
+use super::removals::Removals;
 use crate::queue::JobKey;
 
 /// Where an object is: its namespace and name.
@@ -12,8 +13,10 @@ pub(super) type Place = (String, String);
 /// Objects of one kind, by the job that they belong to. Lookups of a job cost what it has.
 ///
 /// # Invariants
-/// An object never makes room for an older version of itself, so that what this controller wrote
-/// stays known while a watch lags behind: see `an_older_version_changes_nothing`.
+/// - An object never makes room for an older version of itself, so that what this controller wrote
+///   stays known while a watch lags behind: see `an_older_version_changes_nothing`.
+/// - What the server deleted does not come back with what is told of it too late: see
+///   `what_was_deleted_does_not_come_back_with_a_late_answer`.
 #[derive(Debug)]
 pub struct Store<K> {
     inner: RwLock<Inner<K>>,
@@ -24,6 +27,7 @@ struct Inner<K> {
     jobs: HashMap<JobKey, BTreeMap<String, Arc<K>>>,
     /// The job that each object is kept under.
     owners: HashMap<Place, JobKey>,
+    removals: Removals,
 }
 
 impl<K> Default for Store<K> {
@@ -32,6 +36,7 @@ impl<K> Default for Store<K> {
             inner: RwLock::new(Inner {
                 jobs: HashMap::new(),
                 owners: HashMap::new(),
+                removals: Removals::default(),
             }),
         }
     }
@@ -69,21 +74,15 @@ impl<K: Tracked> Store<K> {
             .collect()
     }
 
-    /// Keeps an object, unless a newer version is kept. Gives the jobs that this concerns: none if
-    /// nothing changed, two if it went from one to another.
+    /// Keeps an object, unless a newer version is kept or went already. Gives the jobs that this
+    /// concerns: none if nothing changed, two if it went from one to another.
     pub fn upsert(&self, object: K) -> Vec<JobKey> {
         let Some(place) = place(&object) else {
             return Vec::new();
         };
-        let job = object.job_name().map(|name| JobKey {
-            namespace: place.0.clone(),
-            name,
-        });
+        let job = job(&object, &place);
         let mut inner = self.write();
-        if inner
-            .get(&place)
-            .is_some_and(|old| version(old) >= version(&object))
-        {
+        if inner.is_late(&place, version(&object)) {
             return Vec::new();
         }
         let mut concerned: Vec<JobKey> = inner.remove(&place).into_iter().collect();
@@ -98,24 +97,28 @@ impl<K: Tracked> Store<K> {
             if !concerned.contains(&job) {
                 concerned.push(job);
             }
+        } else if !concerned.is_empty() {
+            inner.remember(place, version(&object));
         }
         concerned
     }
 
-    /// Drops an object that the server deleted, unless another of its name was made since.
+    /// Drops an object that the server deleted, unless another of its name was made since. Gives
+    /// the job that this concerns, also where the object was dropped before.
     pub fn remove(&self, object: &K) -> Option<JobKey> {
         let place = place(object)?;
         let mut inner = self.write();
-        if inner
-            .get(&place)
-            .is_some_and(|kept| version(kept) > version(object))
-        {
+        let kept = inner.get(&place).and_then(version);
+        if kept > version(object) {
             return None;
         }
-        inner.remove(&place)
+        let owner = inner.remove(&place).or_else(|| job(object, &place));
+        inner.remember(place, version(object));
+        owner
     }
 
-    /// Drops what a list of a namespace (or of all) did not have.
+    /// Drops what a list of a namespace (or of all) did not have. That is no removal to remember:
+    /// the list may be older than what it lacks.
     pub(super) fn retain(&self, namespace: Option<&str>, listed: &BTreeSet<Place>) -> Vec<JobKey> {
         let mut inner = self.write();
         let is_gone = |place: &&Place| {
@@ -136,10 +139,25 @@ impl<K: Tracked> Store<K> {
     }
 }
 
-impl<K> Inner<K> {
+impl<K: Tracked> Inner<K> {
     fn get(&self, place: &Place) -> Option<&K> {
         let owner = self.owners.get(place)?;
         self.jobs.get(owner)?.get(&place.1).map(Arc::as_ref)
+    }
+
+    /// Whether what is known of a place is as new as this version.
+    fn is_late(&self, place: &Place, version: Option<u64>) -> bool {
+        let is_kept = self
+            .get(place)
+            .is_some_and(|old| self::version(old) >= version);
+        let removed = self.removals.version(place);
+        is_kept || removed.is_some_and(|removed| Some(removed) >= version)
+    }
+
+    fn remember(&mut self, place: Place, version: Option<u64>) {
+        if let Some(version) = version {
+            self.removals.add(place, version);
+        }
     }
 
     fn remove(&mut self, place: &Place) -> Option<JobKey> {
@@ -152,6 +170,15 @@ impl<K> Inner<K> {
         }
         Some(owner)
     }
+}
+
+/// The job that an object at this place belongs to.
+fn job<K: Tracked>(object: &K, (namespace, _): &Place) -> Option<JobKey> {
+    let name = object.job_name()?;
+    Some(JobKey {
+        namespace: namespace.clone(),
+        name,
+    })
 }
 
 /// The namespace and name of an object.
@@ -219,6 +246,37 @@ mod tests {
     }
 
     #[test]
+    fn what_was_deleted_does_not_come_back_with_a_late_answer() {
+        let store = Store::default();
+        store.upsert(pod("a", Some("orders"), 10));
+        assert_eq!(
+            store.remove(&pod("a", Some("orders"), 12)),
+            Some(key("orders"))
+        );
+        for late in [10, 11, 12] {
+            assert_eq!(store.upsert(pod("a", Some("orders"), late)), []);
+        }
+        assert!(store.all().is_empty() && store.keys().is_empty());
+        assert_eq!(
+            store.upsert(pod("a", Some("orders"), 13)),
+            [key("orders")],
+            "another of its name"
+        );
+        assert_eq!(store.of(&key("orders")).len(), 1);
+    }
+
+    #[test]
+    fn a_deletion_is_told_also_where_the_object_was_dropped_before() {
+        let store = Store::default();
+        store.upsert(pod("a", Some("orders"), 10));
+        store.remove(&pod("a", Some("orders"), 10));
+        assert_eq!(
+            store.remove(&pod("a", Some("orders"), 11)),
+            Some(key("orders"))
+        );
+    }
+
+    #[test]
     fn an_object_that_changes_its_job_concerns_both() {
         let store = Store::default();
         store.upsert(pod("a", Some("orders"), 1));
@@ -229,6 +287,7 @@ mod tests {
         assert_eq!(store.of(&key("orders")).len(), 0);
         assert_eq!(store.upsert(pod("a", None, 3)), [key("bills")]);
         assert!(store.all().is_empty());
+        assert_eq!(store.upsert(pod("a", Some("bills"), 2)), [], "it is late");
     }
 
     #[test]
@@ -240,5 +299,7 @@ mod tests {
         assert_eq!(store.retain(Some("other"), &listed), []);
         assert_eq!(store.retain(Some("shop"), &listed), [key("bills")]);
         assert_eq!(store.retain(None, &BTreeSet::new()), [key("orders")]);
+        // The list was older than what it lacked.
+        assert_eq!(store.upsert(pod("a", Some("orders"), 1)), [key("orders")]);
     }
 }

@@ -196,15 +196,15 @@ fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble
     let scheduled = condition(status, "PodScheduled").filter(|c| c.status == "True")?;
     let since_ms = scheduled.last_transition_time.as_ref()?.0.as_millisecond();
     let waited_seconds = (now_ms - since_ms) / 1000;
-    let is_creating = status.container_statuses.iter().flatten().any(|container| {
-        let waiting = container
-            .state
-            .as_ref()
-            .and_then(|state| state.waiting.as_ref());
-        let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
-        container.name == JOB_CONTAINER
-            && matches!(reason, Some("ContainerCreating" | "PodInitializing"))
-    });
+    let containers = || status.container_statuses.iter().flatten();
+    let has_job = containers().any(|container| container.name == JOB_CONTAINER);
+    let is_creating = match has_job {
+        // What users add to the job's pod is theirs.
+        true => containers().any(|c| c.name == JOB_CONTAINER && is_being_created(c)),
+        // A pod that removes files. Once kubelet has mounted what it needs, only its image is
+        // missing, which is worth a longer wait than files that stay for ever.
+        false => !is_mounted(status) && containers().any(is_being_created),
+    };
     // The message has no figure that moves: every new message is a write.
     (is_creating && waited_seconds >= SLOW_START_SECONDS).then(|| {
         let needs = needed(pod);
@@ -214,6 +214,19 @@ fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble
         );
         trouble_of(Reason::PodNotStarting, message)
     })
+}
+
+fn is_being_created(container: &ContainerStatus) -> bool {
+    let state = container.state.as_ref();
+    let waiting = state.and_then(|state| state.waiting.as_ref());
+    let reason = waiting.and_then(|waiting| waiting.reason.as_deref());
+    matches!(reason, Some("ContainerCreating" | "PodInitializing"))
+}
+
+/// Whether kubelet says that it has done what comes before images and containers: the pod's volumes
+/// and network.
+fn is_mounted(status: &PodStatus) -> bool {
+    condition(status, "PodReadyToStartContainers").is_some_and(|c| c.status == "True")
 }
 
 /// What must exist for the pod's volumes to be mounted.

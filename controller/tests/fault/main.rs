@@ -125,6 +125,7 @@ fn every_write_can_fail_be_lost_or_be_late() {
         Fault::Cut,
         Fault::Lost,
         Fault::Slow,
+        Fault::Late,
     ];
     let points = live_all(&faults, |fault| {
         block_on(async {
@@ -242,6 +243,42 @@ fn what_somebody_deletes_comes_back() {
                 .ok_or_else(|| format!("{seen:?}"))
         })
         .await;
+    });
+}
+
+#[test]
+fn a_job_that_is_gone_is_nobodys_work_any_more() {
+    block_on(async {
+        let world = World::start(Writes::AnswerLate, Reads::Pass, 0).await;
+        world.create().await;
+        world.delete().await;
+        wait_for("the controller to forget the job", async || {
+            let (_, metrics) = world.ask("/metrics").await;
+            let is_told = metrics.contains("job_ready{") || metrics.contains("_jobs{");
+            (!is_told).then_some(()).ok_or(metrics)
+        })
+        .await;
+        let reads = world.proxy.namespace_read_count();
+        quiet(&world).await;
+        assert_eq!(world.proxy.namespace_read_count(), reads);
+        world.create().await;
+        world.delete().await;
+    });
+}
+
+#[test]
+fn what_somebody_writes_into_the_status_is_taken_back_by_one_write() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create().await;
+        world.freeze();
+        quiet(&world).await;
+        let before = world.proxy.done().len();
+        world.meddle_with_status().await;
+        quiet(&world).await;
+        let writes = world.proxy.done().split_off(before);
+        assert_eq!(writes.len(), 1, "{writes:?}");
+        world.delete().await;
     });
 }
 

@@ -1,9 +1,12 @@
 use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use rstest::rstest;
 use serde_json::{Value, json};
 use tidegate_api::status::Reason;
 
 use super::trouble;
+use crate::build::CleanupPod;
+use crate::cluster::Tracked;
 
 /// 2026-11-24T12:00:00Z.
 const NOON_MS: i64 = 1_795_521_600_000;
@@ -130,6 +133,50 @@ fn a_container_that_is_not_created_is_trouble_after_a_while(
     }
     let reason = found.map(|trouble| trouble.reason);
     assert_eq!(reason, expected.then_some(Reason::PodNotStarting));
+}
+
+/// What removes a job's files, as kubelet tells of it ten seconds after it was given a node.
+fn cleanup_pod(ready_to_start: &str) -> Pod {
+    let access = serde_json::from_value(json!({"storage": {
+        "url": "s3://bucket/jobs", "secretRef": {"name": "credentials"},
+    }}));
+    let mut pod = crate::build::cleanup_pod(&CleanupPod {
+        namespace: "shop",
+        name: "orders-purge",
+        labels: vec![("tidegate.dev/job", "orders")],
+        image: "example/tidegate:1",
+        args: vec!["checkpoints".to_owned(), "purge".to_owned()],
+        access: &access.unwrap(),
+        owner: OwnerReference::default(),
+    });
+    let container = pod.spec.as_ref().unwrap().containers[0].name.clone();
+    let status = json!({
+        "phase": "Pending",
+        "conditions": [
+            {"type": "PodScheduled", "status": "True",
+             "lastTransitionTime": "2026-11-24T11:59:50Z"},
+            {"type": "PodReadyToStartContainers", "status": ready_to_start},
+        ],
+        "containerStatuses": [{
+            "name": container, "image": "", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": "ContainerCreating"}},
+        }],
+    });
+    pod.status = serde_json::from_value(status).unwrap();
+    pod.trim();
+    pod
+}
+
+#[test]
+fn a_pod_that_removes_files_names_the_secret_that_it_waits_for() {
+    let (reason, message) = found(&cleanup_pod("False"));
+    assert_eq!(reason, Reason::PodNotStarting);
+    assert!(message.contains("Secret credentials"), "{message}");
+    assert_eq!(
+        trouble(&cleanup_pod("True"), NOON_MS),
+        None,
+        "it only waits for its image"
+    );
 }
 
 #[test]

@@ -35,6 +35,8 @@ pub(crate) enum Fault {
     Lost,
     /// It is done after a while.
     Slow,
+    /// It is done at once and answered after a while: watches tell of it before.
+    Late,
 }
 
 /// Which writes meet what.
@@ -42,6 +44,8 @@ pub(crate) enum Fault {
 pub(crate) enum Writes {
     /// All is well.
     Pass,
+    /// Every write is answered after a while.
+    AnswerLate,
     /// Every write fails when it is tried first, and goes through when it is tried again.
     FailFirst(Fault),
     /// The controller is killed when this write is done, before it learns so; from 0.
@@ -83,6 +87,8 @@ pub(crate) struct ProxyState {
     tried: HashMap<String, usize>,
     /// How often a Lease was read.
     lease_read_count: usize,
+    /// How often a namespace was looked up.
+    namespace_read_count: usize,
     /// Faults that happened.
     pub(crate) fault_count: usize,
     /// The last answers to lists.
@@ -103,6 +109,7 @@ impl Proxy {
             done: Vec::new(),
             tried: HashMap::new(),
             lease_read_count: 0,
+            namespace_read_count: 0,
             fault_count: 0,
             lists: HashMap::new(),
         };
@@ -128,6 +135,11 @@ impl Proxy {
     /// How often a Lease was read. Who leads writes it only; who stands by reads it only.
     pub(crate) fn lease_read_count(&self) -> usize {
         self.shared.lock().lease_read_count
+    }
+
+    /// How often a namespace was looked up, as a job that is being deleted has it.
+    pub(crate) fn namespace_read_count(&self) -> usize {
+        self.shared.lock().namespace_read_count
     }
 
     pub(crate) fn fault_count(&self) -> usize {
@@ -175,8 +187,11 @@ async fn handle(State(shared): State<Arc<Shared>>, request: Request<Body>) -> Re
     {
         return status(403);
     }
+    let namespace = request.uri().path().strip_prefix("/api/v1/namespaces/");
+    let is_namespace = namespace.is_some_and(|name| !name.contains('/'));
     let answer = match *request.method() {
         Method::GET => {
+            shared.lock().namespace_read_count += usize::from(is_namespace);
             let answer = read(&shared, request).await;
             shared.lock().lease_read_count += usize::from(is_lease);
             answer
@@ -231,6 +246,12 @@ async fn write(shared: &Shared, request: Request<Bytes>) -> Option<Response<Body
             shared.lock().done.push(name);
             None
         }
+        Verdict::Fault(Fault::Late) => {
+            let answer = shared.forward(request).await;
+            shared.lock().done.push(name);
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            answer
+        }
         Verdict::Fault(Fault::Slow) => {
             tokio::time::sleep(Duration::from_millis(300)).await;
             let answer = shared.forward(request).await;
@@ -277,6 +298,7 @@ fn verdict(shared: &Shared, name: &str) -> Verdict {
     let kills_again = *kills <= KILLS_MAX;
     let index = state.done.len();
     let verdict = match state.writes {
+        Writes::AnswerLate => Verdict::Fault(Fault::Late),
         Writes::FailFirst(fault) if is_first => Verdict::Fault(fault),
         Writes::KillAfter(kill) if kill == index => Verdict::Kill,
         Writes::KillAfterEach if kills_again => Verdict::Kill,

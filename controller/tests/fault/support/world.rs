@@ -321,6 +321,20 @@ impl World {
         );
     }
 
+    /// Writes an upgrade into the job's status that never was, and waits until it is gone again.
+    pub(crate) async fn meddle_with_status(&self) {
+        let status = json!({"status": {"upgrade": {
+            "phase": "Proving", "fromRevision": "11111111", "toRevision": "22222222",
+            "requestedMode": "Savepoint", "startedTime": "2026-01-01T00:00:00Z", "message": "x",
+        }}});
+        let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
+        let jobs = self.jobs();
+        let meddled = jobs.patch_status(JOB, &parameters, &patch).await.unwrap();
+        assert!(meddled.status.unwrap().upgrade.is_some());
+        self.status("no upgrade is told", |status| status.upgrade.is_none())
+            .await;
+    }
+
     /// Deletes what stands around the job's pods.
     pub(crate) async fn delete_guards(&self) {
         let (policies, budgets) = (self.policies(), self.budgets());
