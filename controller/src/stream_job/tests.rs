@@ -2,6 +2,7 @@
 
 mod conditions;
 mod deletion;
+mod ends;
 mod rollbacks;
 mod storage;
 mod upgrades;
