@@ -8,6 +8,7 @@ mod change;
 mod checkpoints;
 mod children;
 mod release_pod;
+mod restore;
 
 use kube::ResourceExt;
 use serde_json::json;

@@ -99,6 +99,15 @@ pub enum Child {
         /// Annotations that change.
         annotations: BTreeMap<String, String>,
     },
+    /// The pod template of a Deployment that somebody has changed: a merge patch of it alone.
+    Template {
+        /// The Deployment's name.
+        name: String,
+        /// The template, with null for what is to go.
+        template: serde_json::Value,
+        /// Annotations that change.
+        annotations: BTreeMap<String, String>,
+    },
     /// Who may talk to the pods.
     NetworkPolicy(Box<NetworkPolicy>),
     /// How many pods a drain may take.

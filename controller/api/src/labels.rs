@@ -34,6 +34,11 @@ pub const ANNOTATION_START_GENERATION: &str = "tidegate.dev/start-generation";
 pub const ANNOTATION_START_FROM: &str = "tidegate.dev/start-from";
 /// Annotation of a revision's Deployment: what its processes are told, as in its ConfigMap.
 pub const ANNOTATION_JOB_CONFIG: &str = "tidegate.dev/job-config";
+/// Annotation of a revision's Deployment: its pod template as it was made, so that what somebody
+/// changes in it is told from what another version of the controller would make.
+pub const ANNOTATION_POD_TEMPLATE: &str = "tidegate.dev/pod-template";
+/// Annotation of a ConfigMap: for which end of which pod's process it was written once more.
+pub const ANNOTATION_WRITTEN_FOR: &str = "tidegate.dev/written-for";
 /// Annotation of a child: a hash of what was applied last, so that an equal one is not written.
 pub const ANNOTATION_APPLIED: &str = "tidegate.dev/applied";
 

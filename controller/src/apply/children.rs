@@ -45,6 +45,11 @@ pub(super) async fn apply(
         } => {
             scale(shared, key, name, (*replicas, annotations)).await?;
         }
+        Child::Template {
+            name,
+            template,
+            annotations,
+        } => super::restore::restore(shared, key, name, (template, annotations)).await?,
         Child::CleanupPod(pod) => create(shared, key, pod.as_ref()).await?,
     }
     Ok(())

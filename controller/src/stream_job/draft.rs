@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
 use tidegate_api::StreamJob;
 use tidegate_api::job_config::{JobConfig, StartPoint};
-use tidegate_api::labels::ANNOTATION_APPLIED;
+use tidegate_api::labels::{ANNOTATION_APPLIED, ANNOTATION_POD_TEMPLATE, ANNOTATION_WRITTEN_FOR};
 use tidegate_api::pod::revision_name;
 use tidegate_api::status::{ConditionStatus, Reason, StreamJobStatus, UpgradeStatus};
 
@@ -154,6 +154,13 @@ impl<'a> Draft<'a> {
         let is_applied = facts.is_some_and(|facts| {
             facts.applied.as_ref() == Some(&hash) && facts.replicas == replicas
         });
+        if let Some(facts) = facts
+            && facts.replicas == replicas
+            && self.put_back(facts, &hash)
+        {
+            self.mend(config_map, replicas);
+            return;
+        }
         if is_applied {
             self.mend(config_map, replicas);
             return;
@@ -164,8 +171,7 @@ impl<'a> Draft<'a> {
         self.apply
             .push(Child::PodDisruptionBudget(Box::new(budget)));
         self.apply.push(Child::ConfigMap(Box::new(config_map)));
-        let standing = facts.and_then(|facts| facts.deployment.spec.as_ref());
-        let standing = standing.map(|spec| &spec.template).filter(|template| {
+        let standing = facts.and_then(made).filter(|template| {
             build::mounted_certificate(template) == Some(wanted.certificate.as_str())
         });
         if standing.is_none() {
@@ -173,9 +179,11 @@ impl<'a> Draft<'a> {
         }
         // A new version of the controller may make another template of the same spec. It is for
         // the next revision: no job restarts because the controller was upgraded.
-        let template = standing.unwrap_or(&wanted.template);
+        let template = standing.unwrap_or_else(|| wanted.template.clone());
+        let text = build::ErasedObject::canonical(&template);
+        annotations.insert(ANNOTATION_POD_TEMPLATE.to_owned(), text);
         if let Some(spec) = &mut deployment.spec {
-            spec.template = template.clone();
+            spec.template = template;
         }
         match facts {
             None => {
@@ -188,13 +196,65 @@ impl<'a> Draft<'a> {
         self.soon();
     }
 
+    /// Puts back what somebody has changed in the pod template, once: what changes it again at
+    /// every write, such as a webhook, is left its way. True if the rest is applied already.
+    fn put_back(&mut self, facts: &RevisionFacts, hash: &str) -> bool {
+        let spec = facts.deployment.spec.as_ref();
+        let (Some(made), Some(spec)) = (build::made_template(&facts.deployment), spec) else {
+            return false;
+        };
+        let Some(path) = build::first_edit(&made, &spec.template) else {
+            return false;
+        };
+        let tried = build::applied_hash(&[&hash, &spec.template]);
+        if facts.applied.as_ref() == Some(&tried) {
+            return true;
+        }
+        if facts.applied.as_deref() != Some(hash) {
+            return false;
+        }
+        let name = revision_name(self.job_name(), &facts.revision);
+        let message = format!(
+            "{path} of Deployment {name} was changed by hand, and is put back; change the \
+             StreamJob instead"
+        );
+        self.events.push(EventNote {
+            is_warning: true,
+            reason: EventReason::Changed,
+            message,
+        });
+        self.apply.push(Child::Template {
+            name,
+            template: build::restoring_patch(&made, &spec.template),
+            annotations: [(ANNOTATION_APPLIED.to_owned(), tried)].into(),
+        });
+        self.soon();
+        true
+    }
+
     /// A pod that cannot be set up may lack what it mounts: somebody has deleted it, and nobody
-    /// watches it.
-    fn mend(&mut self, config_map: k8s_openapi::api::core::v1::ConfigMap, replicas: i32) {
-        let trouble = self.standing(&self.wanted.revision).trouble();
-        if replicas > 0 && trouble.is_some_and(|(reason, _)| reason == Reason::PodNotStarting) {
-            self.apply.push(Child::ConfigMap(Box::new(config_map)));
-            self.apply.push(self.certificate());
+    /// watches it. One that ends again and again may read what somebody has put into the ConfigMap,
+    /// of which only the metadata is watched: it is written once more after each end.
+    fn mend(&mut self, mut config_map: ConfigMap, replicas: i32) {
+        if replicas == 0 {
+            return;
+        }
+        match self.standing(&self.wanted.revision) {
+            Standing::Troubled(_, trouble) if trouble.reason == Reason::PodNotStarting => {
+                self.apply.push(Child::ConfigMap(Box::new(config_map)));
+                self.apply.push(self.certificate());
+            }
+            Standing::Troubled(pod, trouble) if trouble.reason == Reason::CrashLoop => {
+                let end = format!("{}-{}", pod.uid, pod.restart_count);
+                let annotations = config_map.metadata.annotations.get_or_insert_default();
+                annotations.insert(ANNOTATION_WRITTEN_FOR.to_owned(), end);
+                self.apply.push(Child::ConfigMap(Box::new(config_map)));
+            }
+            Standing::Troubled(..)
+            | Standing::Gone
+            | Standing::Coming(_)
+            | Standing::Silent { .. }
+            | Standing::Says(..) => {}
         }
     }
 
@@ -300,6 +360,12 @@ impl<'a> Draft<'a> {
             self.tell(EventReason::Changed, format!("now {}", changes.join(", ")));
         }
     }
+}
+
+/// The pod template that a revision was made with; as it stands, where that is not known.
+fn made(facts: &RevisionFacts) -> Option<PodTemplateSpec> {
+    let standing = || Some(facts.deployment.spec.as_ref()?.template.clone());
+    build::made_template(&facts.deployment).or_else(standing)
 }
 
 /// How a revision that exists starts.

@@ -4,7 +4,7 @@
 use tidegate_api::status::{LastFailure, Reason, StreamJobStatus};
 
 use super::standing::live_pods;
-use crate::job_api::{ExitView, FailureView};
+use crate::job_api::{ExitView, FailureView, JobView};
 use crate::observed::{Observed, PodFacts, RevisionFacts};
 use crate::text::bounded;
 use crate::time::{from_text, to_seconds_text};
@@ -14,6 +14,47 @@ const MESSAGE_BYTES_MAX: usize = 1000;
 const LINES_MAX: usize = 8;
 /// The category of an end at the memory limit.
 const OUT_OF_MEMORY: &str = Reason::OutOfMemory.as_str();
+/// A process whose forerunners ended runs soundly when it has lived for so long.
+const SOUND_LIFE_MS: i64 = 30_000;
+/// The first end is an accident, after which the next process is believed at once.
+const ACCIDENTS_MAX: u32 = 1;
+/// For so long, a failure is the likely cause of what is seen after it.
+const RECENT_MS: i64 = 120_000;
+
+/// How often a process of this pod ended and was started again, in place or by kubelet.
+pub(super) fn end_count(pod: &PodFacts, view: &JobView) -> u32 {
+    let containers = u32::try_from(pod.restart_count).unwrap_or_default();
+    view.process_restart_count.saturating_add(containers)
+}
+
+/// Whether processes of this pod end again and again, and this one has not lived for longer yet:
+/// that it runs means nothing.
+pub(super) fn is_unsound(pod: &PodFacts, view: &JobView, now_ms: i64) -> bool {
+    end_count(pod, view) > ACCIDENTS_MAX && now_ms.saturating_sub(view.started_ms) < SOUND_LIFE_MS
+}
+
+/// What this pod failed of a moment ago, if it did.
+pub(super) fn recent_failure(
+    observed: &Observed,
+    current: &RevisionFacts,
+    pod: &PodFacts,
+) -> Option<LastFailure> {
+    let recent_ms = observed.now_ms.saturating_sub(RECENT_MS);
+    failure_since(observed, current, recent_ms.max(pod.created_ms))
+}
+
+/// The newest failure, if it is of this time or later.
+pub(super) fn failure_since(
+    observed: &Observed,
+    current: &RevisionFacts,
+    since_ms: i64,
+) -> Option<LastFailure> {
+    let before = observed.job.status.clone().unwrap_or_default();
+    let newest = last_failure(observed, Some(current), &before)?;
+    // Times are kept in whole seconds.
+    let is_late = from_text(&newest.time).is_some_and(|ms| ms >= since_ms.div_euclid(1000) * 1000);
+    is_late.then_some(newest)
+}
 
 /// The newest failure that the current revision's pods tell of, else the one that was known.
 pub(super) fn last_failure(

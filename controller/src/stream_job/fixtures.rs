@@ -125,6 +125,23 @@ pub(crate) fn carry_out(observed: &mut Observed, plan: &Plan) {
                         annotations[ANNOTATION_START_GENERATION].parse().unwrap();
                 }
             }
+            Child::Template {
+                name,
+                template,
+                annotations,
+            } => {
+                let revision = observed
+                    .revisions
+                    .iter_mut()
+                    .find(|revision| name.ends_with(&revision.revision))
+                    .unwrap();
+                let mut deployment = revision.deployment.as_ref().clone();
+                let spec = deployment.spec.as_mut().unwrap();
+                spec.template = serde_json::from_value(template.clone()).unwrap();
+                let own = deployment.metadata.annotations.as_mut().unwrap();
+                own.extend(annotations.clone());
+                *revision = facts_of(&deployment);
+            }
             Child::ConfigMap(_)
             | Child::Certificate { .. }
             | Child::NetworkPolicy(_)

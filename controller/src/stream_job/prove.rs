@@ -5,24 +5,28 @@ use tidegate_api::spec::RollbackPolicy;
 use tidegate_api::status::{Reason, UpgradePhase};
 
 use super::draft::{Draft, Verdict, start_of};
+use super::failure::{end_count, failure_since, is_unsound, recent_failure};
 use super::live::restart;
 use super::standing::{Standing, category_reason, phase_since_ms, reason_text};
 use super::wanted::start_state;
 use crate::build::{Start, StartState};
 use crate::job_api::{JobView, Phase};
-use crate::observed::RevisionFacts;
+use crate::observed::{PodFacts, RevisionFacts};
 use crate::plan::Decision;
 use crate::text::bounded;
-use crate::time::{age_ms, to_text};
+use crate::time::{age_ms, from_text, to_text};
 
 /// So many checkpoints of the new revision make it stable.
 const PROOF_CHECKPOINTS: u64 = 2;
 /// Without periodic checkpoints, it runs for so long without failure.
 const PROOF_RUNNING_MS: i64 = 30_000;
-/// A container that was restarted so often, and still is in trouble, will not come right.
-const RESTARTS_MAX: i32 = 3;
+/// A process or a container that was restarted so often, and still is in trouble, will not come
+/// right.
+const RESTARTS_MAX: u32 = 3;
 /// An upgrade's message has so many bytes at most.
 pub(super) const MESSAGE_BYTES_MAX: usize = 300;
+/// Of a failure, so much stands beside how the revision is.
+const FAILURE_BYTES_MAX: usize = 160;
 
 /// Whether a new revision is worth keeping.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,13 +50,15 @@ pub(super) fn begin_proof_anew(draft: &mut Draft<'_>) {
 /// Looks at a revision that was let go.
 pub(super) fn proof(draft: &Draft<'_>, current: &RevisionFacts) -> Proof {
     let standing = draft.standing(&current.revision);
-    if standing.view().is_some_and(|view| is_stable(draft, view)) {
+    if let Standing::Says(pod, view) = standing
+        && is_stable(draft, pod, view)
+    {
         return Proof::Given;
     }
     if draft.wanted.job.upgrade.rollback == RollbackPolicy::Never {
         return Proof::Awaited;
     }
-    if let Some(why) = fatal(standing) {
+    if let Some(why) = fatal(draft, current, standing) {
         return Proof::Refuted(why);
     }
     let upgrade = draft.upgrade.as_ref();
@@ -61,16 +67,16 @@ pub(super) fn proof(draft: &Draft<'_>, current: &RevisionFacts) -> Proof {
         upgrade.and_then(|upgrade| upgrade.phase_time.as_deref()),
     );
     match age > deadline_ms(draft) {
-        true => Proof::Refuted(late(draft, standing)),
+        true => Proof::Refuted(late(draft, current, standing)),
         false => Proof::Awaited,
     }
 }
 
-fn is_stable(draft: &Draft<'_>, view: &JobView) -> bool {
+fn is_stable(draft: &Draft<'_>, pod: &PodFacts, view: &JobView) -> bool {
     if view.phase == Phase::Finished {
         return true;
     }
-    if view.phase != Phase::Running {
+    if view.phase != Phase::Running || is_unsound(pod, view, draft.observed.now_ms) {
         return false;
     }
     if draft.wanted.job.checkpoint.interval_ms.is_some() {
@@ -93,7 +99,7 @@ fn deadline_ms(draft: &Draft<'_>) -> i64 {
     deadline_ms.saturating_add(waits_ms)
 }
 
-fn late(draft: &Draft<'_>, standing: Standing<'_>) -> String {
+fn late(draft: &Draft<'_>, current: &RevisionFacts, standing: Standing<'_>) -> String {
     let seconds = draft.wanted.job.upgrade.deadline_seconds;
     let state = match standing {
         Standing::Gone => "it has no pod".to_owned(),
@@ -105,28 +111,63 @@ fn late(draft: &Draft<'_>, standing: Standing<'_>) -> String {
             phase => format!("it is {phase:?}: {}", reason_text(view)),
         },
     };
-    format!("not stable within {seconds} s: {state}")
+    let failure = since_let_go(draft).and_then(|ms| failure_since(draft.observed, current, ms));
+    match failure {
+        Some(failure) if !state.contains(&failure.message) => format!(
+            "not stable within {seconds} s, and it failed: {}; now {state}",
+            bounded(&failure.message, FAILURE_BYTES_MAX)
+        ),
+        _ => format!("not stable within {seconds} s: {state}"),
+    }
+}
+
+/// Since when the revision has to prove itself.
+fn since_let_go(draft: &Draft<'_>) -> Option<i64> {
+    let upgrade = draft.upgrade.as_ref()?;
+    upgrade.phase_time.as_deref().and_then(from_text)
 }
 
 /// What more time cannot help.
-fn fatal(standing: Standing<'_>) -> Option<String> {
+fn fatal(draft: &Draft<'_>, current: &RevisionFacts, standing: Standing<'_>) -> Option<String> {
     match standing {
-        Standing::Says(_, view) => match (view.phase, category_reason(view)) {
+        Standing::Says(pod, view) => match (view.phase, category_reason(view)) {
             (Phase::Failed, _)
             | (Phase::Blocked, Reason::StateIncompatible | Reason::CheckpointUnreadable) => {
                 Some(reason_text(view))
+            }
+            (Phase::Starting | Phase::Restoring | Phase::Running | Phase::BackingOff, _)
+                if is_unsound(pod, view, draft.observed.now_ms) =>
+            {
+                let count = end_count(pod, view);
+                let failure = recent_failure(draft.observed, current, pod);
+                failure
+                    .filter(|_| count >= RESTARTS_MAX)
+                    .map(|failure| format!("its process ended {count} times; {}", failure.message))
             }
             _ => None,
         },
         Standing::Troubled(pod, trouble) => {
             let is_lasting = match trouble.reason {
                 Reason::CrashLoop => true,
-                Reason::OutOfMemory => pod.restart_count >= RESTARTS_MAX,
+                Reason::OutOfMemory => {
+                    u32::try_from(pod.restart_count).is_ok_and(|count| count >= RESTARTS_MAX)
+                }
                 _ => false,
             };
             is_lasting.then(|| trouble.message.clone())
         }
-        Standing::Gone | Standing::Coming(_) | Standing::Silent { .. } => None,
+        // It dies before it can be asked.
+        Standing::Silent { pod, .. } => {
+            let status = draft.reported().filter(|status| {
+                let restarts = status.restarts.and_then(|count| u32::try_from(count).ok());
+                status.revision.as_ref() == Some(&current.revision)
+                    && restarts.is_some_and(|count| count >= RESTARTS_MAX)
+            });
+            let failure = status.and_then(|_| recent_failure(draft.observed, current, pod));
+            let failure = failure.filter(|failure| failure.reason == Reason::OutOfMemory);
+            failure.map(|failure| failure.message)
+        }
+        Standing::Gone | Standing::Coming(_) => None,
     }
 }
 

@@ -424,6 +424,7 @@ fn word(child: &Child) -> &'static str {
         Child::Scale { .. } => "Scale",
         Child::NetworkPolicy(_) => "Policy",
         Child::PodDisruptionBudget(_) => "Budget",
+        Child::Template { .. } => "Template",
         Child::CleanupPod(_) => "Pod",
     }
 }

@@ -2,6 +2,8 @@
 
 mod conditions;
 mod deletion;
+mod edits;
+mod ends;
 mod rollbacks;
 mod storage;
 mod upgrades;
@@ -37,6 +39,7 @@ fn words(plan: &Plan) -> Vec<&'static str> {
         Child::Certificate { .. } => "Certificate",
         Child::Deployment(_) => "Deployment",
         Child::Scale { .. } => "Scale",
+        Child::Template { .. } => "Template",
         Child::NetworkPolicy(_) => "NetworkPolicy",
         Child::PodDisruptionBudget(_) => "PodDisruptionBudget",
         Child::CleanupPod(_) => "CleanupPod",

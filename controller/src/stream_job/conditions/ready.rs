@@ -1,11 +1,12 @@
 //! Ready: every subtask runs and checkpoints are recent.
 
-use tidegate_api::status::{ConditionType, Reason};
+use tidegate_api::status::{ConditionType, LastFailure, Reason};
 
 use super::{FAILING_CHECKPOINTS_MAX, failing, is_overdue, is_true, reported};
 use crate::job_api::{JobView, Phase};
-use crate::observed::{Observed, RevisionFacts};
+use crate::observed::{Observed, PodFacts, RevisionFacts};
 use crate::stream_job::draft::Verdict;
+use crate::stream_job::failure::{end_count, is_unsound, recent_failure};
 use crate::stream_job::standing::{
     SILENCE_MAX_MS, Standing, category_reason, has_pods, reason_text, standing,
 };
@@ -36,17 +37,14 @@ pub(in crate::stream_job) fn ready(
             since_ms,
             error,
         } => {
+            let failure = recent_failure(observed, current, pod);
             let is_brief = observed.now_ms.saturating_sub(since_ms) <= SILENCE_MAX_MS;
-            if is_brief {
-                return brief_silence(observed, &pod.name);
+            match is_brief {
+                true => brief_silence(observed, pod, failure),
+                false => silence(pod, error, failure),
             }
-            let message = format!(
-                "pod {} runs, but its job API does not answer: {error}",
-                pod.name
-            );
-            Verdict::unknown(Reason::Unreachable, message)
         }
-        Standing::Says(_, view) => says(observed, current, view),
+        Standing::Says(pod, view) => says(observed, current, (pod, view)),
     }
 }
 
@@ -67,24 +65,57 @@ fn gone(observed: &Observed, current: &RevisionFacts) -> Verdict {
 }
 
 /// One answer that is late makes no job unready.
-fn brief_silence(observed: &Observed, pod: &str) -> Verdict {
+fn brief_silence(observed: &Observed, pod: &PodFacts, failure: Option<LastFailure>) -> Verdict {
     let before = reported(observed.job.status.as_ref(), ConditionType::Ready);
+    let pod = &pod.name;
     before
         .filter(|before| is_true(before.status))
+        .or(failure.as_ref().map(ended))
         .unwrap_or_else(|| Verdict::no(Reason::Starting, format!("pod {pod} does not answer yet")))
 }
 
-fn says(observed: &Observed, current: &RevisionFacts, view: &JobView) -> Verdict {
+/// A process that has just failed says nothing because it is not there; of any other one, it is
+/// not known how it is.
+fn silence(pod: &PodFacts, error: &str, failure: Option<LastFailure>) -> Verdict {
+    match failure.as_ref().map(ended) {
+        Some(ended) => Verdict {
+            message: format!("the job does not answer after a failure. {}", ended.message),
+            ..ended
+        },
+        None => {
+            let pod = &pod.name;
+            let message = format!("pod {pod} runs, but its job API does not answer: {error}");
+            Verdict::unknown(Reason::Unreachable, message)
+        }
+    }
+}
+
+/// A process has ended, and the next one comes or has only just come.
+fn ended(failure: &LastFailure) -> Verdict {
+    let advice = match failure.reason {
+        Reason::OutOfMemory => "; raise resources.limits.memory, or lower parallelism",
+        _ => "",
+    };
+    let message = format!(
+        "the job starts again from its latest checkpoint{advice}: {}",
+        failure.message
+    );
+    Verdict::no(failure.reason, message)
+}
+
+fn says(
+    observed: &Observed,
+    current: &RevisionFacts,
+    (pod, view): (&PodFacts, &JobView),
+) -> Verdict {
     let reason = || reason_text(view);
     match view.phase {
+        Phase::Running if is_unsound(pod, view, observed.now_ms) => {
+            let failure = recent_failure(observed, current, pod);
+            failure.map_or_else(|| running(observed, current, view), |it| ended(&it))
+        }
         Phase::Running => running(observed, current, view),
-        Phase::Starting | Phase::Restoring => match &view.last_failure {
-            Some(_) => restarting(view),
-            None if view.phase == Phase::Starting => {
-                Verdict::no(Reason::Starting, "the job reads its checkpoint log")
-            }
-            None => Verdict::no(Reason::Starting, "subtasks restore their state"),
-        },
+        Phase::Starting | Phase::Restoring => starting(observed, current, (pod, view)),
         Phase::BackingOff => restarting(view),
         Phase::Blocked => Verdict::no(
             category_reason(view),
@@ -115,6 +146,26 @@ fn says(observed: &Observed, current: &RevisionFacts, view: &JobView) -> Verdict
             Verdict::unknown(Reason::Unreachable, message)
         }
     }
+}
+
+fn starting(
+    observed: &Observed,
+    current: &RevisionFacts,
+    (pod, view): (&PodFacts, &JobView),
+) -> Verdict {
+    if view.last_failure.is_some() {
+        return restarting(view);
+    }
+    if end_count(pod, view) > 0
+        && let Some(failure) = recent_failure(observed, current, pod)
+    {
+        return ended(&failure);
+    }
+    let message = match view.phase {
+        Phase::Starting => "the job reads its checkpoint log",
+        _ => "subtasks restore their state",
+    };
+    Verdict::no(Reason::Starting, message)
 }
 
 fn restarting(view: &JobView) -> Verdict {

@@ -388,6 +388,7 @@ impl World {
                     annotations.contains_key(ANNOTATION_START_GENERATION)
                 );
             }
+            Child::Template { .. } => panic!("nobody edits Deployments here"),
             Child::CleanupPod(_) => {
                 let outcome = random.below(12);
                 self.purge.get_or_insert((self.now_ms, outcome));

@@ -11,6 +11,8 @@ fn made_by_an_earlier_version(observed: &mut Observed) -> PodTemplateSpec {
     let facts = &mut observed.revisions[0];
     facts.applied = Some("a hash of another version".to_owned());
     let deployment = Arc::make_mut(&mut facts.deployment);
+    let annotations = deployment.metadata.annotations.as_mut().unwrap();
+    annotations.remove(tidegate_api::labels::ANNOTATION_POD_TEMPLATE);
     let template = &mut deployment.spec.as_mut().unwrap().template;
     let pod = template.spec.as_mut().unwrap();
     pod.termination_grace_period_seconds = Some(7);

@@ -1,0 +1,223 @@
+//! Whether a pod template still is what it was made as, and what puts it back.
+//!
+//! The API server fills in what a template leaves out, drops what is empty, and writes quantities
+//! in its own way; none of that is an edit. Nor are labels and annotations that were added, such as
+//! the one of `kubectl rollout restart`.
+
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::PodTemplateSpec;
+use serde_json::{Map, Value, json};
+use tidegate_api::labels::ANNOTATION_POD_TEMPLATE;
+
+/// Members that the API server gives to no template: where ours has none, somebody else's are.
+const NEVER_DEFAULTED: &[&str] = &[
+    "command",
+    "args",
+    "env",
+    "envFrom",
+    "lifecycle",
+    "limits",
+    "requests",
+    "initContainers",
+    "nodeSelector",
+    "hostNetwork",
+    "hostPID",
+];
+/// Members whose values are quantities.
+const QUANTITIES: &[&str] = &["limits", "requests", "sizeLimit", "divisor"];
+
+/// The template that a Deployment was made with, as its annotation keeps it. None in one of an
+/// earlier version of the controller.
+pub fn made_template(deployment: &Deployment) -> Option<PodTemplateSpec> {
+    let annotations = deployment.metadata.annotations.as_ref()?;
+    serde_json::from_str(annotations.get(ANNOTATION_POD_TEMPLATE)?).ok()
+}
+
+/// The first field of a template that is not as it was made.
+pub fn first_edit(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Option<String> {
+    differing(&json!(made), &json!(standing), "template", false)
+}
+
+/// A merge patch that makes the standing template as it was made. Lists are replaced as a whole,
+/// and what is not ours is left to the API server's defaults.
+pub fn restoring_patch(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Value {
+    let mut patch = json!(made);
+    if let Some(spec) = patch.get_mut("spec") {
+        add_removals(spec, &json!(standing.spec));
+    }
+    patch
+}
+
+fn add_removals(patch: &mut Value, standing: &Value) {
+    let (Value::Object(patch), Value::Object(standing)) = (patch, standing) else {
+        return;
+    };
+    for (name, value) in standing {
+        match patch.get_mut(name) {
+            Some(ours) => add_removals(ours, value),
+            None => {
+                patch.insert(name.clone(), Value::Null);
+            }
+        }
+    }
+}
+
+fn differing(made: &Value, standing: &Value, path: &str, is_quantity: bool) -> Option<String> {
+    match (made, standing) {
+        (Value::Object(made), Value::Object(standing)) => {
+            differing_member(made, standing, path, is_quantity)
+        }
+        (Value::Array(made), Value::Array(standing)) if made.len() == standing.len() => {
+            let mut pairs = made.iter().zip(standing).enumerate();
+            pairs.find_map(|(index, (made, standing))| {
+                differing(made, standing, &format!("{path}[{index}]"), is_quantity)
+            })
+        }
+        (Value::String(made), Value::String(standing)) if is_quantity => {
+            let is_same = made == standing || amount(made) == amount(standing);
+            (!is_same).then(|| path.to_owned())
+        }
+        _ => (made != standing).then(|| path.to_owned()),
+    }
+}
+
+fn differing_member(
+    made: &Map<String, Value>,
+    standing: &Map<String, Value>,
+    path: &str,
+    is_quantity: bool,
+) -> Option<String> {
+    let path_of = |name: &str| format!("{path}.{name}");
+    let changed = made.iter().find_map(|(name, made)| {
+        let is_quantity = is_quantity || QUANTITIES.contains(&name.as_str());
+        match standing.get(name) {
+            Some(standing) => differing(made, standing, &path_of(name), is_quantity),
+            None => (!is_empty(made)).then(|| path_of(name)),
+        }
+    });
+    changed.or_else(|| {
+        let added = |name: &&str| {
+            standing.get(*name).is_some_and(|it| !is_empty(it)) && !made.contains_key(*name)
+        };
+        NEVER_DEFAULTED
+            .iter()
+            .find(|name| added(name))
+            .map(|name| path_of(name))
+    })
+}
+
+/// Whether the API server keeps nothing of a value.
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Null | Value::Bool(false) => true,
+        Value::Bool(true) => false,
+        Value::Number(number) => number.as_f64() == Some(0.0),
+        Value::String(text) => text.is_empty(),
+        Value::Array(entries) => entries.is_empty(),
+        Value::Object(members) => members.values().all(is_empty),
+    }
+}
+
+/// A quantity as a number, close enough to tell whether two are the same.
+fn amount(text: &str) -> Option<String> {
+    const SUFFIXES: &[(&str, f64)] = &[
+        ("Ki", 1024.0),
+        ("Mi", 1_048_576.0),
+        ("Gi", 1_073_741_824.0),
+        ("Ti", 1_099_511_627_776.0),
+        ("Pi", 1_125_899_906_842_624.0),
+        ("n", 1e-9),
+        ("u", 1e-6),
+        ("m", 1e-3),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("G", 1e9),
+        ("T", 1e12),
+        ("P", 1e15),
+    ];
+    let suffix = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix));
+    let (digits, factor) = match suffix {
+        Some((suffix, factor)) => (&text[..text.len() - suffix.len()], *factor),
+        None => (text, 1.0),
+    };
+    let number: f64 = digits.parse().ok()?;
+    Some(format!("{:.9e}", number * factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use rstest::rstest;
+
+    use super::*;
+
+    fn made() -> Value {
+        json!({
+            "metadata": {"labels": {"a": "b"}},
+            "spec": {
+                "terminationGracePeriodSeconds": 70,
+                "containers": [{
+                    "name": "job", "image": "a:1",
+                    "env": [{"name": "X", "value": ""}],
+                    "resources": {"limits": {"memory": "1024Mi", "cpu": "0.5"}},
+                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp", "readOnly": false}],
+                }],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            },
+        })
+    }
+
+    /// The same as an API server gives it back.
+    fn standing() -> Value {
+        json!({
+            "metadata": {
+                "labels": {"a": "b"},
+                "annotations": {"kubectl.kubernetes.io/restartedAt": "now"},
+            },
+            "spec": {
+                "terminationGracePeriodSeconds": 70,
+                "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
+                "securityContext": {},
+                "containers": [{
+                    "name": "job", "image": "a:1", "imagePullPolicy": "IfNotPresent",
+                    "env": [{"name": "X"}],
+                    "resources": {"limits": {"memory": "1Gi", "cpu": "500m"}},
+                    "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
+                }],
+                "volumes": [{"name": "tmp", "emptyDir": {}}],
+            },
+        })
+    }
+
+    fn typed(value: Value) -> PodTemplateSpec {
+        serde_json::from_value(value).unwrap()
+    }
+
+    #[test]
+    fn what_the_api_server_makes_of_a_template_is_no_edit() {
+        assert_eq!(first_edit(&typed(made()), &typed(standing())), None);
+    }
+
+    #[rstest]
+    #[case("/spec/containers/0/image", json!("b:1"), "template.spec.containers[0].image")]
+    #[case("/spec/containers/0/env", json!([{"name": "X"}, {"name": "RUST_LOG", "value": "trace"}]),
+        "template.spec.containers[0].env")]
+    #[case("/spec/containers/0/command", json!(["sh"]), "template.spec.containers[0].command")]
+    #[case("/spec/containers/0/resources/limits/memory", json!("2Gi"),
+        "template.spec.containers[0].resources.limits.memory")]
+    #[case("/spec/nodeSelector", json!({"disk": "ssd"}), "template.spec.nodeSelector")]
+    fn an_edit_is_found_and_put_back(
+        #[case] pointer: &str,
+        #[case] value: Value,
+        #[case] path: &str,
+    ) {
+        let mut edited = standing();
+        let (parent, name) = pointer.rsplit_once('/').unwrap();
+        edited.pointer_mut(parent).unwrap()[name] = value;
+        let (made, edited) = (typed(made()), typed(edited));
+        assert_eq!(first_edit(&made, &edited).as_deref(), Some(path));
+        let patch = restoring_patch(&made, &edited);
+        assert_eq!(first_edit(&made, &typed(patch.clone())), None);
+        assert_eq!(patch["spec"]["dnsPolicy"], Value::Null);
+        assert_eq!(patch["metadata"].get("annotations"), None);
+    }
+}
