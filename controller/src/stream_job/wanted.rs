@@ -110,7 +110,8 @@ pub(super) fn config_of(storage: &Storage) -> StorageConfig {
 
 /// What state a revision starts from that takes over from another, or from none.
 ///
-/// Where `startFrom` stays as it is, it is left to the log whether that other one came to honour it.
+/// Where `startFrom` stays as it is, it is left to the log whether that other one came to honour
+/// it.
 ///
 /// # Errors
 /// The checkpoint that `startFrom` names is not there, as a sentence.

@@ -208,9 +208,9 @@ impl<K: Key, S: State> KeyTable<K, S> {
     /// Frees rows without states and timers, once enough may be. Between chunks only, since rows
     /// that a chunk has resolved must stay.
     pub(crate) fn sweep(&mut self) {
-        let mut columns = self.columns.all();
-        columns.extend(self.timers.columns());
-        let cleared: usize = columns.iter().map(|column| column.cleared_count()).sum();
+        let (states, timers) = (self.columns.all(), self.timers.columns());
+        let columns = states.into_iter().chain(timers);
+        let cleared: usize = columns.map(|column| column.cleared_count()).sum();
         if self.suspects.len() + cleared >= SWEEP_ROWS {
             self.sweep_all();
         }

@@ -99,8 +99,8 @@ impl Office {
         self.slots.ensure(count).map_err(|error| DeployError {
             operator: None,
             error: format!(
-                "the system does not start {count} compute threads: {error}; lower the parallelism, \
-                 or raise what limits threads (`ulimit -u`, the pod's pids limit, memory)"
+                "the system does not start {count} compute threads: {error}; lower the \
+                 parallelism, or raise what limits threads (`ulimit -u`, the pod's pids limit, memory)"
             )
             .into(),
         })

@@ -10,8 +10,8 @@ use crate::{Attempt, Base, CheckpointId, CheckpointKind, Entry, LogNumber, Manif
 ///
 /// # Invariants
 /// `head` is the attempt's own newest counted entry; `retained` and `damaged` are what that entry
-/// names, the former ascending by number, checkpoints only; `base`, where it is a checkpoint of this
-/// log that an attempt runs from, is one of the former.
+/// names, the former ascending by number, checkpoints only; `base`, where it is a checkpoint of
+/// this log that an attempt runs from, is one of the former.
 #[derive(Debug)]
 pub(super) struct LogView {
     pub(super) head: LogNumber,
