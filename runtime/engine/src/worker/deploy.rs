@@ -100,7 +100,8 @@ impl Office {
             operator: None,
             error: format!(
                 "the system does not start {count} compute threads: {error}; lower the \
-                 parallelism, or raise what limits threads (`ulimit -u`, the pod's pids limit, memory)"
+                 parallelism, or raise what limits threads (`ulimit -u`, the pod's pids limit, \
+                 memory)"
             )
             .into(),
         })
