@@ -99,9 +99,10 @@ pub(super) async fn savepoint(
     let name = if request.is_empty() {
         None
     } else {
-        let request = serde_json::from_slice(&request)
+        let request: Option<Map<String, Value>> = serde_json::from_slice(&request)
             .map_err(|error| Problem::bad_request(error.to_string()))?;
-        object::<SavepointRequest>(request)?.name
+        let request = request.map(object::<SavepointRequest>).transpose()?;
+        request.and_then(|request| request.name)
     };
     if let Some(name) = name.as_deref().filter(|name| !is_name(name)) {
         return Err(Problem::bad_request(format!(
