@@ -8,6 +8,8 @@ use tidegate_testkit::cluster::Cluster;
 
 use crate::support::{Job, SOON, Space, operator, until};
 
+/// The annotation with the template that a Deployment was made with.
+const MADE: &str = "tidegate.dev/pod-template";
 const RELEASE: [&str; 3] = ["tidegate", "--namespace", operator::NAMESPACE];
 
 fn helm(cluster: &Cluster, arguments: &[&str]) -> String {
@@ -56,11 +58,18 @@ fn another_versions_template(job: &Job<'_>) -> String {
     let own = format!("tidegate.dev/job={}", job.name);
     let deployment = job.space.list("deployments", &own).remove(0);
     let name = deployment["metadata"]["name"].as_str().expect("a name");
-    let seconds = json!({"terminationGracePeriodSeconds": 7});
-    let patch = json!({"spec": {"template": {"spec": seconds}}}).to_string();
+    // What that version would have made, so that it is nobody's edit.
+    let annotations = &deployment["metadata"]["annotations"];
+    let made = annotations[MADE].as_str().expect("the template as made");
+    let mut made: Value = serde_json::from_str(made).expect("JSON");
+    made["spec"]["terminationGracePeriodSeconds"] = json!(7);
+    let patch = json!({
+        "metadata": {"annotations": {MADE: made.to_string()}},
+        "spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}},
+    });
     let before = job.pod();
     job.space
-        .kubectl(&["patch", "deployment", name, "--patch", &patch]);
+        .kubectl(&["patch", "deployment", name, "--patch", &patch.to_string()]);
     until("the pod is replaced", SOON, || match job.pod() {
         pod if pod == before => Err(pod),
         _ => Ok(()),
