@@ -2,12 +2,10 @@
 
 mod api_error;
 mod job;
-mod merge_patch;
 mod writer;
 
 pub use api_error::ApiError;
 pub use job::{JobApiError, JobClient, JobPod};
-pub use merge_patch::replacing;
 pub use writer::{Kind, Writer};
 
 /// The name that the controller's writes carry.

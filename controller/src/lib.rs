@@ -21,6 +21,7 @@ pub mod job_api;
 pub mod leader;
 pub mod logging;
 pub mod memory;
+pub mod merge_patch;
 pub mod metrics;
 pub mod observe;
 pub mod observed;

@@ -8,8 +8,9 @@ use tidegate_api::StreamJob;
 use tokio::time::Instant;
 
 use crate::budget::Grant;
-use crate::client::{ApiError, replacing};
+use crate::client::ApiError;
 use crate::events;
+use crate::merge_patch::replacing;
 use crate::observed::Observed;
 use crate::plan::Plan;
 use crate::queue::JobKey;

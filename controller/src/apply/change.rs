@@ -10,7 +10,8 @@ use tidegate_api::labels::FINALIZER_CHECKPOINT;
 
 use super::children::create;
 use crate::checkpoints::{Change, is_guarded};
-use crate::client::{ApiError, replacing};
+use crate::client::ApiError;
+use crate::merge_patch::replacing;
 use crate::queue::JobKey;
 use crate::shared::Shared;
 

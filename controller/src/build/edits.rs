@@ -8,6 +8,9 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use serde_json::{Map, Value, json};
 use tidegate_api::labels::ANNOTATION_POD_TEMPLATE;
+use tidegate_api::spec::Quantity;
+
+use crate::merge_patch::replacing;
 
 /// Members that the API server gives to no template: where ours has none, somebody else's are.
 const NEVER_DEFAULTED: &[&str] = &[
@@ -42,24 +45,10 @@ pub fn first_edit(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Option<
 /// and what is not ours is left to the API server's defaults.
 pub fn restoring_patch(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Value {
     let mut patch = json!(made);
-    if let Some(spec) = patch.get_mut("spec") {
-        add_removals(spec, &json!(standing.spec));
+    if let Some(spec) = &made.spec {
+        patch["spec"] = replacing(standing.spec.as_ref(), spec);
     }
     patch
-}
-
-fn add_removals(patch: &mut Value, standing: &Value) {
-    let (Value::Object(patch), Value::Object(standing)) = (patch, standing) else {
-        return;
-    };
-    for (name, value) in standing {
-        match patch.get_mut(name) {
-            Some(ours) => add_removals(ours, value),
-            None => {
-                patch.insert(name.clone(), Value::Null);
-            }
-        }
-    }
 }
 
 fn differing(made: &Value, standing: &Value, path: &str, is_quantity: bool) -> Option<String> {
@@ -118,30 +107,8 @@ fn is_empty(value: &Value) -> bool {
     }
 }
 
-/// A quantity as a number, close enough to tell whether two are the same.
-fn amount(text: &str) -> Option<String> {
-    const SUFFIXES: &[(&str, f64)] = &[
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-    ];
-    let suffix = SUFFIXES.iter().find(|(suffix, _)| text.ends_with(suffix));
-    let (digits, factor) = match suffix {
-        Some((suffix, factor)) => (&text[..text.len() - suffix.len()], *factor),
-        None => (text, 1.0),
-    };
-    let number: f64 = digits.parse().ok()?;
-    Some(format!("{:.9e}", number * factor))
+fn amount(text: &str) -> Option<i128> {
+    Quantity(text.to_owned()).billionths()
 }
 
 #[cfg(test)]

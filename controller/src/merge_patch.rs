@@ -8,9 +8,9 @@ use serde_json::{Map, Value};
 /// what it does not name.
 ///
 /// # Panics
-/// Never: what has a status serializes.
+/// Never: objects of Kubernetes always serialize.
 pub fn replacing<T: Serialize>(old: Option<&T>, new: &T) -> Value {
-    let value = |of: &T| serde_json::to_value(of).expect("a status always serializes");
+    let value = |of: &T| serde_json::to_value(of).expect("objects of Kubernetes always serialize");
     difference(old.map(value), value(new))
 }
 
