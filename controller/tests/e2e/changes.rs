@@ -171,7 +171,7 @@ fn a_version_that_starts_without_state_and_fails_takes_none_along() {
 
 fn rolls_back(space: &Space, mode: &str) -> Value {
     let mut job = Job::new(space, "counts")
-        .set("upgrade", json!({"mode": mode, "deadlineSeconds": 20}))
+        .set("upgrade", json!({"mode": mode}))
         .set(
             "restart",
             json!({"attempts": 2, "initialDelayMilliseconds": 100}),
