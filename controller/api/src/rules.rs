@@ -339,6 +339,7 @@ mod tests {
     #[case::below(STORAGE_URL, "/data/tmp")]
     #[case::longer(STORAGE_URL, "file:///tmpfs/jobs")]
     #[case::at(STORAGE_URL, "/data/a?b@c")]
+    #[case::encoded_parameter(STORAGE_URL, "s3://bucket?endpoint=http%3A%2f%2Fminio:9000/x&")]
     #[case::endpoint(ENDPOINT, "http://minio_1:9000/")]
     #[case::endpoint_six(ENDPOINT, "https://[::1]:9000")]
     #[case::endpoint_port(ENDPOINT, "https://host:1")]
@@ -349,6 +350,7 @@ mod tests {
     #[case::newest(START_FROM, "s3://bucket/p/default/job")]
     #[case::number(START_FROM, "s3://bucket/default/job?region=eu#42")]
     #[case::path(START_FROM, "/data/default/job#1")]
+    #[case::below_dots(START_FROM, "s3://bucket/..a/b../job?endpoint=http://h/../x#1")]
     fn what_can_be_used_is_accepted(#[case] rules: &[TextRule], #[case] text: &str) {
         assert_eq!(refusals(rules, text), Vec::<&str>::new());
     }
@@ -384,6 +386,11 @@ mod tests {
         "s3a://bucket?endpoint=http%3A%2F%2Fkey:secret%2540minio"
     )]
     #[case::credentials_and_bucket(STORAGE_URL, "s3://B?endpoint=http://key:secret@minio")]
+    #[case::no_endpoint(STORAGE_URL, "s3://bucket/a?endpoint=junk")]
+    #[case::two_endpoints(STORAGE_URL, "s3://bucket?endpoint=http://a&endpoint=http://b")]
+    #[case::two_regions(STORAGE_URL, "s3://bucket?region=a&endpoint=http://b&region=a")]
+    #[case::virtual_host(STORAGE_URL, "s3://bucket/a?virtualHost=1")]
+    #[case::two_dots(STORAGE_URL, "s3://my..bucket/a")]
     #[case::host(STORAGE_URL, "file://host/data")]
     #[case::one_slash(STORAGE_URL, "file:/data")]
     #[case::root(STORAGE_URL, "/")]
@@ -409,6 +416,12 @@ mod tests {
     #[case::zero(START_FROM, "s3://bucket/default/job#0")]
     #[case::word(START_FROM, "s3://bucket/default/job#newest")]
     #[case::case(START_FROM, "latest")]
+    #[case::upward(START_FROM, "s3://bucket/../job#1")]
+    #[case::upward_last(START_FROM, "/data/default/..#1")]
+    #[case::long(
+        START_FROM,
+        "a2345678901234567890123456789012345678901234567890123456789-1234"
+    )]
     #[case::bare(START_FROM, "s3://")]
     #[case::user(START_FROM, "s3://key:secret@bucket/job")]
     #[case::user_endpoint(START_FROM, "s3://bucket/job?endpoint=http://key:secret@minio#1")]

@@ -3,7 +3,9 @@
 //! The job keeps the name in the savepoint's manifest, so asking again after a crash of the
 //! controller or of the job finds the savepoint that was taken, and never takes a second one.
 
+use tidegate_api::StreamJob;
 use tidegate_api::checkpoint::{Checkpoint, CheckpointState};
+use tidegate_api::status::{ConditionType, Reason};
 
 use super::order::identity;
 use super::view::{asked, completed};
@@ -75,11 +77,22 @@ fn waiting(observed: &CheckpointsObserved) -> String {
         Some(job) if job.spec.suspend => format!(
             "{job_name} is suspended: the savepoint is taken once spec.suspend is false again"
         ),
+        Some(job) if has_finished(job) => format!(
+            "{job_name} has finished, and its last checkpoint holds all of its state: use that \
+             one and delete this Checkpoint, or change the spec so that it runs again, and the \
+             savepoint is taken then"
+        ),
         Some(_) => format!(
             "{job_name} does not run at the moment: the savepoint is taken as soon as it does; \
              `kubectl describe streamjob {job_name}` tells why it does not"
         ),
     }
+}
+
+fn has_finished(job: &StreamJob) -> bool {
+    let ready = job.status.as_ref();
+    let ready = ready.and_then(|status| status.condition(ConditionType::Ready));
+    ready.is_some_and(|ready| ready.reason == Reason::Finished)
 }
 
 fn report(

@@ -235,6 +235,13 @@ fn a_request_waits_for_a_job_that_runs_and_says_why() {
     suspended.spec.suspend = true;
     observed.job = Some(Arc::new(suspended));
     assert!(message(&observed).contains("is suspended"));
+    let mut finished = serde_json::to_value(&*job()).unwrap();
+    finished["status"] = json!({"conditions": [{
+        "type": "Ready", "status": "False", "reason": "Finished", "message": "over",
+        "lastTransitionTime": "2026-01-01T00:00:00Z", "observedGeneration": 1,
+    }]});
+    observed.job = Some(Arc::new(serde_json::from_value(finished).unwrap()));
+    assert!(message(&observed).contains("has finished"));
     observed.job = None;
     assert!(message(&observed).contains("no StreamJob orders"));
 }

@@ -74,7 +74,10 @@ pub(crate) enum CommandError {
         phase: Phase,
     },
     /// The job cannot be let go, since it is not held.
-    #[error("the job is {phase:?}, not Holding; try again when it is")]
+    #[error(
+        "the job, {phase:?}, does not wait to be let go: it was let go already, or does not hold \
+         yet; try again when it holds"
+    )]
     NotHolding {
         /// What it does instead.
         phase: Phase,

@@ -13,6 +13,8 @@ const FILE: Test = Test::Has(r"^file:");
 const URL: Test = Test::Has("://");
 const PATH: Test = Test::Lacks("://");
 const FOLDER: Test = Test::Has("^(file://)?/");
+/// Where a part of a path, up to a query or a checkpoint's number, is `.` or `..`.
+const UPWARD: Test = Test::Lacks(r"^[^?#]*/\.{1,2}(/|\?|#|$)");
 
 const STORAGE_FORMS: &str = "use s3://bucket/prefix, file:///folder or an absolute path";
 
@@ -54,6 +56,14 @@ pub(crate) const STORAGE_URL: &[TextRule] = &[
     when(
         S3,
         discreet(
+            Test::Lacks(r"^s3a?://[^/?#]*\.\."),
+            "has two dots beside each other in its bucket",
+            "a bucket has one between two words, as in s3://my.bucket/prefix",
+        ),
+    ),
+    when(
+        S3,
+        discreet(
             Test::Lacks(r"^s3a?://[^?]*([\s#]|/\.{1,2}(/|\?|$)|[^/?]//+[^/?])"),
             "has an unusable prefix",
             "write it without white space, #, //, . and .., as in s3://my-bucket/team/jobs",
@@ -62,9 +72,21 @@ pub(crate) const STORAGE_URL: &[TextRule] = &[
     when(
         S3,
         unquoted(
-            Test::Has(r"^[^?]*(\?((endpoint|region|virtualHost)=[^&#\s]+(&|$))*)?$"),
-            "it has unknown parameters",
-            "use endpoint, region and virtualHost, or the fields beside url",
+            Test::Has(concat!(
+                r"^[^?]*(\?((endpoint=https?(:|%3[Aa])(/|%2[Ff]){2}[^&#\s]+|region=[^&#\s]+",
+                "|virtualHost=(true|false))(&|$))*)?$",
+            )),
+            "it has unknown parameters, or one with an unusable value",
+            "use endpoint=https://host:port, region=name and virtualHost=true, or the fields \
+             beside url",
+        ),
+    ),
+    when(
+        S3,
+        discreet(
+            Test::Lacks("[?&](endpoint=.*&endpoint|region=.*&region|virtualHost=.*&virtualHost)="),
+            "gives a parameter twice",
+            "keep one of the two",
         ),
     ),
     when(
@@ -168,6 +190,16 @@ pub(crate) const START_FROM: &[TextRule] = &[
         NO_START_FROM,
         START_FROM_REMEDY,
     )),
+    discreet(
+        UPWARD,
+        "has an unusable path",
+        "write it without . and .., as status.latestCheckpoint.location has it",
+    ),
+    discreet(
+        Test::Has(r"[:/]|^.{0,63}$"),
+        "is too long for a checkpoint's name",
+        "kubectl get checkpoints lists those that there are",
+    ),
     when(
         Test::Has("^(?i:latest|empty)$"),
         discreet(
