@@ -6,11 +6,15 @@ mod harness;
 #[allow(dead_code, reason = "each test file uses its own part")]
 mod script;
 
+use std::time::{Duration, Instant};
+
 use harness::Job;
 use script::{Script, Scripted, Seen};
 use tidegate_engine::{
     KeyedContext, KeyedProcess, Output, Pipeline, Result, Stream, WatermarkStrategy,
 };
+
+const IDLE_AFTER: Duration = Duration::from_millis(50);
 
 /// Shows each record, whether it is late, and the event timer that is set to its time.
 #[derive(Clone)]
@@ -64,6 +68,37 @@ impl KeyedProcess for Same {
         output: &mut Output<i64>,
     ) -> Result<()> {
         output.push(time);
+        Ok(())
+    }
+}
+
+/// Shows what is late. Its first record keeps it longer than a split may be silent.
+#[derive(Clone)]
+struct SlowToStart {
+    is_warm: bool,
+}
+
+impl KeyedProcess for SlowToStart {
+    type Key = u8;
+    type Input = i64;
+    type Output = String;
+    type State = ();
+
+    fn process(
+        &mut self,
+        time: i64,
+        context: &mut KeyedContext<'_, u8, ()>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        let start = Instant::now();
+        while !self.is_warm && start.elapsed() < 4 * IDLE_AFTER {
+            std::thread::park_timeout(IDLE_AFTER);
+        }
+        self.is_warm = true;
+        let watermark = context.watermark_ms();
+        if watermark.is_some_and(|watermark| watermark >= time) {
+            output.push(&format!("late {time}"));
+        }
         Ok(())
     }
 }
@@ -222,5 +257,32 @@ async fn a_split_falls_idle_while_another_of_its_subtask_is_never_silent() {
     script.say_endlessly(0);
     job.deploy(None, 1).await;
     seen.wait_for("fired 100").await;
+    job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_split_that_full_channels_keep_from_being_read_is_not_idle() {
+    const COUNT: i64 = 50_000;
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::in_turn(2);
+    for split in 0..2 {
+        // One split's times lie far behind the other's.
+        script.say(
+            split,
+            (0..COUNT).map(|time| time + 10 * COUNT * split as i64),
+        );
+        script.end(split);
+    }
+    let pipeline = Pipeline::new();
+    let strategy = in_order().with_idle_after_ms(IDLE_AFTER.as_millis() as u32);
+    let times = source(&pipeline, "a", &script, strategy);
+    let seen = Seen::default();
+    let slow = SlowToStart { is_warm: false };
+    let late = times.key_by::<u8>(|_| 0).process("slow", slow);
+    late.sink("seen", seen.clone());
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    job.deploy(None, 1).await;
+    job.wait_ended().await;
+    assert_eq!(seen.count("late"), 0);
     job.shutdown().await;
 }

@@ -47,7 +47,7 @@ pub use restore::{RestoreError, StateMismatch, check_restore, plan_restore};
 use running::Running;
 use start::Fencing;
 
-use crate::{Attempt, FromWorker, JobPlan, Parallelism, WorkerId};
+use crate::{FromWorker, JobPlan, Parallelism, WorkerId};
 
 /// Where the job stands.
 #[derive(Debug)]
@@ -176,7 +176,7 @@ impl Coordinator {
         let Phase::Running(running) = &self.phase else {
             return;
         };
-        if !running.expects(worker, attempt_of(&message)) {
+        if !running.expects(worker, message.attempt()) {
             return;
         }
         match message {
@@ -264,18 +264,6 @@ impl Coordinator {
             self.out.push(Action::Report(Box::new(state.clone())));
             self.reported = Some(state);
         }
-    }
-}
-
-fn attempt_of(message: &FromWorker) -> Attempt {
-    match message {
-        FromWorker::Running { attempt }
-        | FromWorker::Acknowledged { attempt, .. }
-        | FromWorker::SnapshotFailed { attempt, .. }
-        | FromWorker::Ended { attempt, .. }
-        | FromWorker::Committed { attempt, .. }
-        | FromWorker::Failed { attempt, .. }
-        | FromWorker::Cancelled { attempt } => *attempt,
     }
 }
 

@@ -194,6 +194,21 @@ pub enum FromWorker {
     },
 }
 
+impl FromWorker {
+    /// The attempt that it is about; one that has been replaced may still be heard of.
+    pub const fn attempt(&self) -> Attempt {
+        match self {
+            Self::Running { attempt }
+            | Self::Acknowledged { attempt, .. }
+            | Self::SnapshotFailed { attempt, .. }
+            | Self::Ended { attempt, .. }
+            | Self::Committed { attempt, .. }
+            | Self::Failed { attempt, .. }
+            | Self::Cancelled { attempt } => *attempt,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -190,11 +190,11 @@ pub(crate) const START_FROM: &[TextRule] = &[
         NO_START_FROM,
         START_FROM_REMEDY,
     )),
-    discreet(
+    on_clusters(discreet(
         UPWARD,
         "has an unusable path",
         "write it without . and .., as status.latestCheckpoint.location has it",
-    ),
+    )),
     discreet(
         Test::Has(r"[:/]|^.{0,63}$"),
         "is too long for a checkpoint's name",

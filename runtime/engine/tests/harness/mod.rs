@@ -245,8 +245,14 @@ impl Job {
     /// The next event of this attempt.
     pub(crate) async fn event(&mut self) -> FromWorker {
         let deadline = std::time::Duration::from_secs(60);
-        let event = tokio::time::timeout(deadline, self.events.recv()).await;
-        event.expect("an event within a minute").unwrap()
+        loop {
+            let event = tokio::time::timeout(deadline, self.events.recv()).await;
+            let event = event.expect("an event within a minute").unwrap();
+            // The second subtask that fails may be heard of when the next attempt runs.
+            if event.attempt() == self.attempt {
+                return event;
+            }
+        }
     }
 
     /// Waits until an operator has taken so many records in all attempts together.
