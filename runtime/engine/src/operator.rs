@@ -7,6 +7,7 @@ mod process;
 mod watermarks;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
 use tidegate_protocol::{
@@ -100,9 +101,10 @@ pub(crate) trait Transform {
         Ok(Progress::Done)
     }
 
-    /// For this long its chain took no input, since it waited for room in its output.
-    fn on_held_up(&mut self, waited_ms: i64) {
-        let _ = waited_ms;
+    /// So much time has passed since its chain asked for input the time before. Each of so many
+    /// splits has its turn in as many times.
+    fn on_asked(&mut self, since_last: Duration, split_count: u32) {
+        let _ = (since_last, split_count);
     }
 
     /// When it wants to be called, milliseconds since the epoch.
@@ -124,6 +126,17 @@ pub(crate) trait Transform {
 
     /// Called once every file was applied.
     fn restored(&mut self) {}
+
+    /// The restored watermark, where its checkpoint was taken before all of that one's timers had
+    /// fired. It is given again before any element.
+    fn due_watermark(&self) -> Option<Watermark> {
+        None
+    }
+
+    /// The next barrier has overtaken a watermark: it counts as taken in that checkpoint.
+    fn on_overtaken(&mut self, watermark: Watermark) {
+        let _ = watermark;
+    }
 
     /// Counts what a reader of metrics wants to know; called now and then.
     fn report(&self) {}

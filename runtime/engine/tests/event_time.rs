@@ -286,3 +286,47 @@ async fn a_split_that_full_channels_keep_from_being_read_is_not_idle() {
     assert_eq!(seen.count("late"), 0);
     job.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_that_tells_no_splits_apart_holds_nothing_back_after_a_restart() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::untold(2);
+    let pipeline = Pipeline::new();
+    let times = source(&pipeline, "a", &script, in_order());
+    let (mut job, seen) = job(pipeline, times, &folder).await;
+    job.deploy(None, 1).await;
+    script.say(0, [100]);
+    script.say(1, [200]);
+    job.wait_records("echo", 2).await;
+    let manifest = job.trigger(false).await;
+    job.complete(&manifest).await;
+    job.cancel().await;
+    job.deploy(Some(&manifest), 1).await;
+    script.say(1, [300, 400]);
+    seen.wait_for("fired 300").await;
+    job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_input_was_over_at_a_checkpoint_nothing_is_new() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = Script::in_turn(1);
+    let pipeline = Pipeline::new();
+    let times = source(&pipeline, "a", &script, in_order());
+    let (mut job, seen) = job(pipeline, times, &folder).await;
+    script.say(0, [100]);
+    script.end(0);
+    job.deploy(None, 1).await;
+    job.wait_ended().await;
+    let manifest = job.trigger(false).await;
+    assert!(!manifest.is_final);
+    job.complete(&manifest).await;
+    job.cancel().await;
+    script.add();
+    script.say(1, [50]);
+    script.end(1);
+    job.deploy(Some(&manifest), 1).await;
+    job.wait_ended().await;
+    assert_eq!((seen.count("fired"), seen.count("late")), (1, 0));
+    job.shutdown().await;
+}

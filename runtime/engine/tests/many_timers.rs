@@ -14,6 +14,7 @@ use script::{Script, Scripted, Seen};
 use tidegate_engine::{
     JobGraph, KeyedContext, KeyedProcess, Output, Pipeline, Result, WatermarkStrategy,
 };
+use tidegate_protocol::Manifest;
 use tokio::sync::watch;
 
 const TOTAL: u64 = 5000;
@@ -143,9 +144,10 @@ impl KeyedProcess for Burst {
         &mut self,
         _: i64,
         context: &mut KeyedContext<'_, i64, ()>,
-        _: &mut Output<String>,
+        output: &mut Output<String>,
     ) -> Result<()> {
-        context.set_event_timer_ms(0);
+        output.push(&format!("took {}", context.key()));
+        context.set_event_timer_ms(50);
         Ok(())
     }
 
@@ -155,42 +157,97 @@ impl KeyedProcess for Burst {
         context: &mut KeyedContext<'_, i64, ()>,
         output: &mut Output<String>,
     ) -> Result<()> {
-        output.push(&context.key().to_string());
         if self.holds.load(Ordering::Relaxed) {
-            context.set_event_timer_ms(1);
+            output.push(&format!("holds {}", context.key()));
+            context.set_event_timer_ms(51);
+        } else {
+            output.push(&format!("ends {}", context.key()));
         }
         Ok(())
     }
 }
 
+/// Gives what it takes, and tells when event time has reached a half.
+#[derive(Clone)]
+struct Half(i64);
+
+impl KeyedProcess for Half {
+    type Key = u8;
+    type Input = String;
+    type Output = String;
+    type State = ();
+
+    fn process(
+        &mut self,
+        text: &str,
+        context: &mut KeyedContext<'_, u8, ()>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        context.set_event_timer_ms(self.0);
+        output.push(text);
+        Ok(())
+    }
+
+    fn on_timer(
+        &mut self,
+        time: i64,
+        _: &mut KeyedContext<'_, u8, ()>,
+        output: &mut Output<String>,
+    ) -> Result<()> {
+        output.push(&format!("reached {time}"));
+        Ok(())
+    }
+}
+
+fn watermark_of(manifest: &Manifest, operator: &str) -> Option<i64> {
+    let mut operators = manifest.operators.iter();
+    let state = operators.find(|state| state.operator.as_str() == operator);
+    state.unwrap().subtasks[0].watermark_ms
+}
+
+/// A barrier overtakes a watermark there. Its checkpoint holds that one as well, since the source
+/// never says it again.
 #[tokio::test(flavor = "multi_thread")]
-async fn timers_that_were_due_at_a_checkpoint_fire_after_it_without_another_watermark() {
+async fn timers_that_were_due_at_a_checkpoint_fire_before_anything_else_and_time_goes_on_from_them()
+{
     let folder = tempfile::tempdir().unwrap();
-    let (script, seen) = (Script::in_turn(1), Seen::default());
+    let (script, seen, other) = (Script::in_turn(2), Seen::default(), Seen::default());
     let holds = Arc::new(AtomicBool::new(true));
     let pipeline = Pipeline::new();
     let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0);
-    pipeline
+    let times = pipeline
         .source("a", Scripted(script.clone()))
-        .assign_timestamps(strategy, |time| time.min(100))
+        .assign_timestamps(strategy, |time| time);
+    let burst = Burst {
+        holds: Arc::clone(&holds),
+    };
+    let burst = times
+        .clone()
         .key_by::<i64>(|time| time)
-        .process(
-            "burst",
-            Burst {
-                holds: Arc::clone(&holds),
-            },
-        )
-        .sink("seen", seen.clone());
+        .process("burst", burst);
+    let behind = burst.key_by::<u8>(|_| 0).process("behind", Half(500));
+    behind.sink("seen", seen.clone());
+    let texts = times.map(|time: i64| time.to_string());
+    let beside = texts.key_by::<u8>(|_| 0).process("beside", Half(500));
+    beside.sink("other", other.clone());
     let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
-    job.deploy(None, 1).await;
+    // Read in turn: time reaches the timers with the last of them.
     script.say(0, [7, 100]);
-    seen.wait_for("7").await;
+    script.say(1, [1000]);
+    job.deploy(None, 1).await;
+    seen.wait_for("holds 7").await;
+    script.end(0);
+    other.wait_for("reached 500").await;
     let manifest = job.trigger(false).await;
+    assert_eq!(watermark_of(&manifest, "burst"), Some(999));
+    assert_eq!(watermark_of(&manifest, "behind"), Some(6));
     job.complete(&manifest).await;
     job.cancel().await;
-    let count = seen.count("7");
     holds.store(false, Ordering::Relaxed);
+    script.say(1, [7]);
     job.deploy(Some(&manifest), 1).await;
-    seen.wait_for_more("7", count).await;
+    seen.wait_for("reached 500").await;
+    seen.wait_for_more("took 7", 1).await;
+    assert!(seen.places("ends 7")[0] < seen.places("took 7")[1]);
     job.shutdown().await;
 }

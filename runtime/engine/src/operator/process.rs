@@ -76,9 +76,8 @@ pub(crate) struct Process<P: KeyedProcess, F> {
     output: Output<P::Output>,
     rows: Vec<u32>,
     watermark: Option<Watermark>,
-    /// Whether the restored checkpoint was taken while its watermark's timers fired: the rest of
-    /// them wait for no other watermark.
-    has_due_timers: bool,
+    /// What waits behind the barrier of the next checkpoint.
+    overtaken: Option<Watermark>,
     context: OperatorContext,
 }
 
@@ -114,7 +113,7 @@ where
             output: Output::default(),
             rows: Vec::new(),
             watermark,
-            has_due_timers: false,
+            overtaken: None,
             context,
         }
     }
@@ -211,22 +210,12 @@ where
     }
 
     fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<Progress> {
-        if let (true, Some(watermark)) = (self.has_due_timers, self.watermark) {
-            if self.fire(TimerKind::EventTime, watermark)? == Progress::More {
-                self.send_output(output);
-                return Ok(Progress::More);
-            }
-            self.has_due_timers = false;
-        }
         let progress = self.fire(TimerKind::ProcessingTime, now_ms)?;
         self.send_output(output);
         Ok(progress)
     }
 
     fn next_wakeup_ms(&self) -> Option<i64> {
-        if self.has_due_timers {
-            return Some(i64::MIN);
-        }
         self.table.timers.first_time(TimerKind::ProcessingTime)
     }
 
@@ -240,7 +229,7 @@ where
         let (mut files, written) = self.chain.begin(barrier.checkpoint, taken);
         let operator = self.context.operator.clone();
         let key_groups = self.table.range();
-        let watermark_ms = self.watermark;
+        let watermark_ms = self.watermark.max(self.overtaken.take());
         Some(Box::new(move |target: SnapshotTarget| {
             Box::pin(async move {
                 let file = match &target.folder {
@@ -276,8 +265,15 @@ where
 
     fn restored(&mut self) {
         self.table.mark_clean();
-        let first = self.table.timers.first_time(TimerKind::EventTime);
-        self.has_due_timers = first.is_some_and(|time| Some(time) <= self.watermark);
+    }
+
+    fn due_watermark(&self) -> Option<Watermark> {
+        let first = self.table.timers.first_time(TimerKind::EventTime)?;
+        self.watermark.filter(|watermark| first <= *watermark)
+    }
+
+    fn on_overtaken(&mut self, watermark: Watermark) {
+        self.overtaken = Some(watermark);
     }
 
     fn report(&self) {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use arrow_buffer::ScalarBuffer;
 
@@ -17,7 +17,7 @@ use crate::record::Record;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct WatermarkStrategy {
     bound_ms: i64,
-    idle_after_ms: Option<i64>,
+    idle_after: Option<Duration>,
 }
 
 impl WatermarkStrategy {
@@ -25,7 +25,7 @@ impl WatermarkStrategy {
     pub fn bounded_out_of_orderness_ms(bound_ms: u32) -> Self {
         Self {
             bound_ms: i64::from(bound_ms),
-            idle_after_ms: None,
+            idle_after: None,
         }
     }
 
@@ -33,7 +33,7 @@ impl WatermarkStrategy {
     /// no more does a subtask that has none to read.
     #[must_use]
     pub fn with_idle_after_ms(mut self, idle_after_ms: u32) -> Self {
-        self.idle_after_ms = Some(i64::from(idle_after_ms));
+        self.idle_after = Some(Duration::from_millis(u64::from(idle_after_ms)));
         self
     }
 }
@@ -42,7 +42,8 @@ impl WatermarkStrategy {
 struct SplitProgress {
     /// `None`: begun before the restored checkpoint, and not read on yet.
     max_timestamp: Option<i64>,
-    last_seen_ms: i64,
+    /// By [`Watermarks::asked`].
+    last_seen: Duration,
     is_idle: bool,
 }
 
@@ -52,13 +53,19 @@ struct SplitProgress {
 /// Watermarks never fall. A split counts to its end, but not while it is idle: from its first
 /// record, or from the start where the restored checkpoint had begun it, since what is left of it
 /// is as old as the watermark of that time
-/// (`a_split_that_was_begun_holds_the_watermark_back_until_it_speaks`).
+/// (`a_split_that_was_begun_holds_the_watermark_back_until_it_speaks`). A split with records to give
+/// is not idle, however long the chain is busy with those of others or its process stands still
+/// (`a_split_that_was_not_asked_is_not_idle`).
 pub(crate) struct Watermarks<T: Record, F> {
     time_of: F,
     strategy: WatermarkStrategy,
     splits: BTreeMap<u32, SplitProgress>,
+    /// How long input has been asked for. What passes between two times counts up to `step`, so
+    /// that a reader that asks its splits in turn has asked each before one is idle.
+    asked: Duration,
+    step: Duration,
     /// The start, or when the last split ended.
-    empty_since_ms: i64,
+    empty_since: Duration,
     emitted: Option<Watermark>,
     is_idle: bool,
     input: PhantomData<T>,
@@ -70,7 +77,9 @@ impl<T: Record, F> Watermarks<T, F> {
             time_of,
             strategy,
             splits: BTreeMap::new(),
-            empty_since_ms: now_ms(),
+            asked: Duration::ZERO,
+            step: Duration::ZERO,
+            empty_since: Duration::ZERO,
             emitted: None,
             is_idle: false,
             input: PhantomData,
@@ -108,9 +117,7 @@ impl<T: Record, F> Watermarks<T, F> {
 
     fn end_split(&mut self, split: u32, output: &mut Vec<Element>) {
         self.splits.remove(&split);
-        if self.splits.is_empty() && self.strategy.idle_after_ms.is_some() {
-            self.empty_since_ms = now_ms();
-        }
+        self.empty_since = self.asked;
         self.advance(output);
     }
 
@@ -124,13 +131,15 @@ impl<T: Record, F> Watermarks<T, F> {
         }
     }
 
-    /// When the splits that count are idle, or the subtask is that has none.
-    fn idle_at_ms(&self, idle_after_ms: i64) -> Option<i64> {
-        if self.splits.is_empty() {
-            return (!self.is_idle).then(|| self.empty_since_ms.saturating_add(idle_after_ms));
-        }
-        let earliest = self.active().map(|split| split.last_seen_ms).min();
-        earliest.map(|seen| seen.saturating_add(idle_after_ms))
+    /// How long input is still to be asked for until a split that counts is idle, or the subtask
+    /// is that has none.
+    fn idle_in(&self, idle_after: Duration) -> Option<Duration> {
+        let since = if self.splits.is_empty() {
+            (!self.is_idle).then_some(self.empty_since)
+        } else {
+            self.active().map(|split| split.last_seen).min()
+        };
+        Some((since? + idle_after).saturating_sub(self.asked))
     }
 }
 
@@ -158,14 +167,12 @@ where
             .entry(chunk.split.unwrap_or_default())
             .or_insert(SplitProgress {
                 max_timestamp: None,
-                last_seen_ms: 0,
+                last_seen: self.asked,
                 is_idle: false,
             });
         progress.max_timestamp = progress.max_timestamp.max(Some(newest));
         progress.is_idle = false;
-        if self.strategy.idle_after_ms.is_some() {
-            progress.last_seen_ms = now_ms();
-        }
+        progress.last_seen = self.asked;
         chunk.timestamps = Some(ScalarBuffer::from(timestamps));
         output.push(Element::Chunk(chunk));
         self.advance(output);
@@ -195,7 +202,7 @@ where
     fn on_split_begun(&mut self, split: u32) {
         let progress = SplitProgress {
             max_timestamp: None,
-            last_seen_ms: now_ms(),
+            last_seen: self.asked,
             is_idle: false,
         };
         self.splits.insert(split, progress);
@@ -214,37 +221,36 @@ where
         self.end_split(split, output);
     }
 
-    fn on_wakeup(&mut self, now_ms: i64, output: &mut Vec<Element>) -> Result<super::Progress> {
-        if let Some(idle_after_ms) = self.strategy.idle_after_ms {
-            let is_idle = |since_ms: i64| now_ms.saturating_sub(since_ms) >= idle_after_ms;
-            if self.splits.is_empty() && is_idle(self.empty_since_ms) {
+    fn on_wakeup(&mut self, _: i64, output: &mut Vec<Element>) -> Result<super::Progress> {
+        if let Some(idle_after) = self.strategy.idle_after {
+            let asked = self.asked;
+            let is_idle = |since: Duration| asked.saturating_sub(since) >= idle_after;
+            if self.splits.is_empty() && is_idle(self.empty_since) {
                 self.go_idle(output);
             }
             for split in self.splits.values_mut() {
-                split.is_idle |= is_idle(split.last_seen_ms);
+                split.is_idle |= is_idle(split.last_seen);
             }
             self.advance(output);
         }
         Ok(super::Progress::Done)
     }
 
-    fn on_held_up(&mut self, waited_ms: i64) {
-        let now_ms = now_ms();
-        let later = |since_ms: &mut i64| *since_ms = since_ms.saturating_add(waited_ms).min(now_ms);
-        later(&mut self.empty_since_ms);
-        let splits = self.splits.values_mut();
-        splits.for_each(|split| later(&mut split.last_seen_ms));
+    fn on_asked(&mut self, since_last: Duration, split_count: u32) {
+        if let Some(idle_after) = self.strategy.idle_after {
+            self.step = idle_after / split_count.saturating_mul(2).saturating_add(8);
+            self.asked += since_last.min(self.step);
+        }
     }
 
     fn next_wakeup_ms(&self) -> Option<i64> {
         if self.emitted == Some(crate::chunk::MAX_WATERMARK) {
             return None;
         }
-        self.idle_at_ms(self.strategy.idle_after_ms?)
-    }
-
-    fn restored(&mut self) {
-        self.empty_since_ms = now_ms();
+        let idle_after = self.strategy.idle_after?;
+        let wait = self.idle_in(idle_after)?.min(self.step);
+        let wait_ms = i64::try_from(wait.as_micros().div_ceil(1000)).unwrap_or(i64::MAX);
+        Some(now_ms().saturating_add(wait_ms))
     }
 }
 
@@ -269,6 +275,18 @@ mod tests {
         elements.iter().filter_map(watermark).collect()
     }
 
+    /// Input is asked for again and again for so long, and nothing comes.
+    fn be_silent<F: Fn(i64) -> i64>(
+        operator: &mut Watermarks<i64, F>,
+        millis: u32,
+        output: &mut Vec<Element>,
+    ) {
+        for _ in 0..millis * 10 {
+            operator.on_asked(Duration::from_micros(100), 2);
+            operator.on_wakeup(0, output).unwrap();
+        }
+    }
+
     #[test]
     fn the_slowest_split_holds_the_watermark_back_until_it_ends() {
         let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(10);
@@ -285,11 +303,11 @@ mod tests {
 
     #[test]
     fn an_idle_split_holds_nothing_back_and_a_late_one_never_lowers_it() {
-        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1);
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(10);
         let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
         let mut output = Vec::new();
         operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
-        operator.on_wakeup(i64::MAX, &mut output).unwrap();
+        be_silent(&mut operator, 10, &mut output);
         assert!(matches!(output.last(), Some(Element::Idle)));
         operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
         operator.on_chunk(chunk(0, &[101]), &mut output).unwrap();
@@ -316,9 +334,10 @@ mod tests {
             |operator, output| operator.on_split_ended(1, output),
             |operator, output| operator.on_split_read(1, output),
             |operator, output| {
-                let last_seen_ms = operator.splits[&1].last_seen_ms;
-                operator.splits.get_mut(&0).unwrap().last_seen_ms = i64::MAX;
-                operator.on_wakeup(last_seen_ms + 10, output).unwrap();
+                be_silent(operator, 9, output);
+                operator.on_chunk(chunk(0, &[500]), output).unwrap();
+                assert!(watermarks(output).is_empty());
+                be_silent(operator, 1, output);
             },
         ];
         for leave in leave {
@@ -335,30 +354,36 @@ mod tests {
 
     #[test]
     fn when_the_last_split_goes_idle_time_comes_as_far_as_the_first_had() {
-        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1);
+        let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(10);
         let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
         let mut output = Vec::new();
         operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
         operator.on_chunk(chunk(1, &[500]), &mut output).unwrap();
-        operator.on_wakeup(i64::MAX, &mut output).unwrap();
+        be_silent(&mut operator, 10, &mut output);
         assert_eq!(watermarks(&output), [99, 499]);
         assert!(matches!(output.last(), Some(Element::Idle)));
     }
 
+    /// The reader asks each in its turn; what comes of one keeps the chain for an hour.
     #[test]
-    fn a_split_that_could_not_be_heard_is_not_idle() {
+    fn a_split_that_was_not_asked_is_not_idle() {
         let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(1000);
         let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
         let mut output = Vec::new();
-        operator.on_chunk(chunk(0, &[100]), &mut output).unwrap();
-        let progress = operator.splits.get_mut(&0).unwrap();
-        progress.last_seen_ms -= 5000;
-        operator.on_held_up(4500);
-        operator.on_wakeup(now_ms(), &mut output).unwrap();
-        assert!(!operator.splits[&0].is_idle);
-        operator.splits.get_mut(&0).unwrap().last_seen_ms -= 1000;
-        operator.on_wakeup(now_ms(), &mut output).unwrap();
-        assert!(operator.splits[&0].is_idle);
+        for time in 0..3 {
+            for split in 0..64 {
+                let time = i64::from(split) * 100 + time;
+                operator
+                    .on_chunk(chunk(split, &[time]), &mut output)
+                    .unwrap();
+                operator.on_asked(Duration::from_secs(3600), 64);
+                operator.on_wakeup(0, &mut output).unwrap();
+            }
+        }
+        assert_eq!(operator.active().count(), 64);
+        assert_eq!(watermarks(&output).last(), Some(&1));
+        be_silent(&mut operator, 1000, &mut output);
+        assert_eq!(operator.active().count(), 0);
     }
 
     #[test]
@@ -366,10 +391,9 @@ mod tests {
         let strategy = WatermarkStrategy::bounded_out_of_orderness_ms(0).with_idle_after_ms(10);
         let mut operator = Watermarks::<i64, _>::new(|time| time, strategy);
         let mut output = Vec::new();
-        let due = operator.next_wakeup_ms().unwrap();
-        operator.on_wakeup(due - 1, &mut output).unwrap();
-        assert!(output.is_empty());
-        operator.on_wakeup(due, &mut output).unwrap();
+        be_silent(&mut operator, 9, &mut output);
+        assert!(output.is_empty() && operator.next_wakeup_ms().is_some());
+        be_silent(&mut operator, 1, &mut output);
         assert!(matches!(output[..], [Element::Idle]));
         assert_eq!(operator.next_wakeup_ms(), None);
         operator.on_chunk(chunk(0, &[500]), &mut output).unwrap();

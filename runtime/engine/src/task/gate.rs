@@ -74,8 +74,9 @@ impl InputGate {
         }
     }
 
-    /// The next barrier, if it is there and no record is before it. Watermarks and the end of input
-    /// that are come after it then: a source that is restored gives them again.
+    /// The next barrier, if it is there and no record is before it. A watermark and the end of input
+    /// that are come after it then: its checkpoint must hold [`InputGate::watermark`], and a source
+    /// that is restored ends again.
     pub(crate) fn try_barrier(&mut self) -> Option<Barrier> {
         loop {
             match self.ready.back() {
@@ -92,6 +93,11 @@ impl InputGate {
             let chunk = self.take(index, element);
             self.ready.extend(chunk);
         }
+    }
+
+    /// The highest watermark that was given out, or is about to be.
+    pub(crate) fn watermark(&self) -> Option<Watermark> {
+        self.watermark
     }
 
     fn try_receive(&mut self) -> Option<(usize, Element)> {

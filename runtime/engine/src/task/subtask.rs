@@ -124,8 +124,10 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
-    /// How much of the time that full channels took operators know of.
-    told_nanos: u64,
+    /// So many the source reads.
+    split_count: u32,
+    /// When input was last asked for.
+    asked: Instant,
     /// Whether all input was read before, so that nothing of a source is: not even what it has got
     /// since.
     is_over: bool,
@@ -135,11 +137,12 @@ pub(crate) struct SubtaskProgress {
 }
 
 impl SubtaskProgress {
-    pub(crate) fn new(at_work: Rc<Cell<usize>>, is_over: bool) -> Self {
+    pub(crate) fn new(at_work: Rc<Cell<usize>>, is_over: bool, split_count: u32) -> Self {
         Self {
             at_work,
             slice_rows: STEP_ROWS,
-            told_nanos: 0,
+            split_count,
+            asked: Instant::now(),
             is_over,
             is_ended: false,
             is_stopped: false,
@@ -163,8 +166,12 @@ impl Subtask {
     /// # Errors
     /// The operator's at [`SubtaskProgress::at_work`].
     pub(crate) async fn run(mut self) -> Result<()> {
-        // Counts go on over attempts.
-        self.progress.told_nanos = self.outlet_metrics.backpressured_nanos.get();
+        self.progress.asked = Instant::now();
+        for index in 0..self.stages.len() {
+            if let Some(watermark) = self.stages[index].transform.due_watermark() {
+                self.advance(index, watermark).await?;
+            }
+        }
         if matches!(self.head, Head::Source { .. }) {
             self.run_source().await
         } else {
@@ -262,17 +269,17 @@ impl Subtask {
         let Head::Source { begun_splits, .. } = &mut self.head else {
             return Ok(());
         };
-        let place = begun_splits.iter().position(|begun| Some(*begun) == split);
-        let Some(place) = place else {
-            return Ok(());
-        };
-        let split = begun_splits.swap_remove(place);
-        for index in 0..self.stages.len() {
-            self.mark(index);
-            let mut output = Vec::new();
-            let transform = &mut self.stages[index].transform;
-            transform.on_split_read(split, &mut output);
-            self.pass(index + 1, output).await?;
+        // A reader that tells no splits apart may have read on any of them.
+        let is_read = |begun: &mut u32| split.is_none_or(|split| *begun == split);
+        let read: Vec<u32> = begun_splits.extract_if(.., is_read).collect();
+        for split in read {
+            for index in 0..self.stages.len() {
+                self.mark(index);
+                let mut output = Vec::new();
+                let transform = &mut self.stages[index].transform;
+                transform.on_split_read(split, &mut output);
+                self.pass(index + 1, output).await?;
+            }
         }
         Ok(())
     }
@@ -350,24 +357,16 @@ impl Subtask {
 
     /// Fires clocks that are due, also while input never pauses.
     async fn check_clock(&mut self) -> Result<()> {
-        self.tell_waits();
+        let last = std::mem::replace(&mut self.progress.asked, Instant::now());
+        let since_last = self.progress.asked - last;
+        for stage in &mut self.stages {
+            stage
+                .transform
+                .on_asked(since_last, self.progress.split_count);
+        }
         match self.next_wakeup() {
             Some(wakeup) if wakeup <= now_ms() => self.on_clock().await,
             _ => Ok(()),
-        }
-    }
-
-    /// Tells operators how long full channels have kept the chain from reading: nobody is idle who
-    /// could not be heard.
-    fn tell_waits(&mut self) {
-        let waited_nanos = self.outlet_metrics.backpressured_nanos.get();
-        let waited_ms = (waited_nanos - self.progress.told_nanos) / 1_000_000;
-        if waited_ms > 0 {
-            self.progress.told_nanos += waited_ms * 1_000_000;
-            let waited_ms = i64::try_from(waited_ms).unwrap_or(i64::MAX);
-            for stage in &mut self.stages {
-                stage.transform.on_held_up(waited_ms);
-            }
         }
     }
 
@@ -398,8 +397,12 @@ impl Subtask {
     async fn between_steps(&mut self) -> Result<()> {
         if let Head::Gate(gate) = &mut self.head {
             let barrier = gate.try_barrier();
+            let watermark = gate.watermark();
             self.take_commits();
             if let Some(barrier) = barrier {
+                if let (Some(watermark), Some(stage)) = (watermark, self.stages.first_mut()) {
+                    stage.transform.on_overtaken(watermark);
+                }
                 self.on_barrier(barrier).await?;
             }
         }

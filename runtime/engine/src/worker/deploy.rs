@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, watch};
 
 use super::launch::{Launch, OutletPlan};
 use super::{DeployError, Office, Running, SubtaskMetrics, splits};
-use crate::chunk::Element;
+use crate::chunk::{Element, MAX_WATERMARK};
 use crate::error::{PermanentError, Result, panic_message};
 use crate::graph::{Exchange, NodeBody};
 use crate::metrics::OperatorMetrics;
@@ -131,11 +131,7 @@ impl Office {
             let NodeBody::Sink(sink) = &node.body else {
                 continue;
             };
-            let restores = deployment
-                .subtasks
-                .iter()
-                .flat_map(|subtask| &subtask.operators);
-            let own = restores.filter(|restore| restore.operator == node.id);
+            let own = restores_of(deployment).filter(|restore| restore.operator == node.id);
             let transactions = own
                 .flat_map(|restore| restore.items.iter().cloned())
                 .collect();
@@ -155,14 +151,17 @@ impl Office {
 
     async fn assign_splits(&self, deployment: &Deployment) -> Result<AssignedSplits, DeployError> {
         let mut assigned = AssignedSplits::new();
+        // Where operators know that input is over, what is new would be late.
+        let mut restores = restores_of(deployment);
+        let is_over = restores.any(|restore| restore.watermark_ms == Some(MAX_WATERMARK));
         for node in &self.graph.nodes {
             let NodeBody::Source(source) = &node.body else {
                 continue;
             };
             let failed = |error| DeployError::of(&node.id, error);
             let known = known_splits(deployment, &node.id).map_err(|error| failed(error.into()))?;
-            // A job that has read everything is only asked to end: what is new is not its any more.
-            let found = if deployment.is_final {
+            // What has been read to its end is only asked to end: what is new is not its any more.
+            let found = if deployment.is_final || is_over && has_ended(&known) {
                 Vec::new()
             } else {
                 let source = Arc::clone(source);
@@ -264,17 +263,20 @@ impl Office {
 }
 
 /// The splits that the restored checkpoint knows; every subtask is given all of them.
+fn has_ended(known: &[SplitState]) -> bool {
+    !known.is_empty() && known.iter().all(|split| split.is_ended)
+}
+
+fn restores_of(deployment: &Deployment) -> impl Iterator<Item = &OperatorRestore> {
+    let subtasks = deployment.subtasks.iter();
+    subtasks.flat_map(|subtask| &subtask.operators)
+}
+
 fn known_splits(
     deployment: &Deployment,
     source: &OperatorId,
 ) -> Result<Vec<SplitState>, PermanentError> {
-    let restores = deployment
-        .subtasks
-        .iter()
-        .flat_map(|subtask| &subtask.operators);
-    let own = restores
-        .into_iter()
-        .find(|restore| restore.operator == *source);
+    let own = restores_of(deployment).find(|restore| restore.operator == *source);
     let items = own
         .map(|restore| restore.items.as_slice())
         .unwrap_or_default();

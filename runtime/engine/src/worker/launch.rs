@@ -146,6 +146,7 @@ impl Launch {
 
     fn build(mut self, at_work: Rc<Cell<usize>>) -> Result<Subtask> {
         let graph = Arc::clone(&self.graph);
+        let split_count = u32::try_from(self.splits.len()).unwrap_or(u32::MAX);
         let nodes = graph.chains[self.subtask.chain.0 as usize].nodes.iter();
         let nodes = nodes.map(|node| &graph.nodes[*node]);
         let mut head = None;
@@ -208,7 +209,7 @@ impl Launch {
             folder: self.folder,
             head_metrics,
             outlet_metrics: self.metrics.pop().unwrap_or_default(),
-            progress: SubtaskProgress::new(at_work, self.is_over),
+            progress: SubtaskProgress::new(at_work, self.is_over, split_count),
         })
     }
 

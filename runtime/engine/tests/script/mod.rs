@@ -24,6 +24,8 @@ struct Lines {
 pub(crate) struct Script {
     splits: Arc<watch::Sender<Vec<Lines>>>,
     is_in_sequence: bool,
+    /// Whether the reader tells which split gives a record.
+    tells_splits: bool,
 }
 
 impl Script {
@@ -31,6 +33,15 @@ impl Script {
         Self {
             splits: Arc::new(watch::channel(vec![Lines::default(); split_count]).0),
             is_in_sequence,
+            tells_splits: true,
+        }
+    }
+
+    /// Splits of a reader that does not tell which of them a record is from.
+    pub(crate) fn untold(split_count: usize) -> Self {
+        Self {
+            tells_splits: false,
+            ..Self::in_turn(split_count)
         }
     }
 
@@ -48,6 +59,12 @@ impl Script {
     pub(crate) fn say(&self, split: usize, times: impl IntoIterator<Item = i64>) {
         self.splits
             .send_modify(|splits| splits[split].times.extend(times));
+    }
+
+    /// There is one split more.
+    pub(crate) fn add(&self) {
+        self.splits
+            .send_modify(|splits| splits.push(Lines::default()));
     }
 
     /// A split ends once its times were read.
@@ -68,6 +85,7 @@ pub(crate) struct Scripted(pub(crate) Script);
 pub(crate) struct ScriptedReader {
     script: watch::Receiver<Vec<Lines>>,
     is_in_sequence: bool,
+    tells_splits: bool,
     states: Vec<SplitState>,
     /// The splits' places in the script.
     places: Vec<usize>,
@@ -78,13 +96,14 @@ impl Source for Scripted {
     type Item = i64;
     type Reader = ScriptedReader;
 
-    fn discover(&self, _: &[SplitState]) -> Result<Vec<Split>> {
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
         let split = |index: usize| Split {
             id: index.to_string(),
             weight: 1,
             spec: index.into(),
         };
-        Ok((0..self.0.splits.borrow().len()).map(split).collect())
+        let count = self.0.splits.borrow().len();
+        Ok((known.len()..count).map(split).collect())
     }
 
     fn reader(&self, states: Vec<SplitState>, _: SourceContext) -> Result<ScriptedReader> {
@@ -92,6 +111,7 @@ impl Source for Scripted {
         Ok(ScriptedReader {
             script: self.0.splits.subscribe(),
             is_in_sequence: self.0.is_in_sequence,
+            tells_splits: self.0.tells_splits,
             places: states.iter().map(place).collect(),
             states,
             next: 0,
@@ -114,7 +134,9 @@ impl ScriptedReader {
             let at = state.position.as_ref().and_then(Value::as_u64).unwrap_or(0);
             let time = lines.times.get(at as usize).copied();
             if let Some(time) = time.or(lines.is_endless.then_some(at as i64)) {
-                output.begin_split(index as u32);
+                if self.tells_splits {
+                    output.begin_split(index as u32);
+                }
                 output.push(time);
                 state.position = Some((at + 1).into());
                 return Some(ReadStatus::More);
@@ -181,6 +203,14 @@ impl Seen {
     fn last(&self) -> Vec<String> {
         let seen = self.0.lock().unwrap();
         seen.iter().rev().take(20).cloned().collect()
+    }
+
+    /// The places, in order of coming, of those that are this record.
+    pub(crate) fn places(&self, record: &str) -> Vec<usize> {
+        let seen = self.0.lock().unwrap();
+        let all = seen.iter().enumerate();
+        let places = all.filter_map(|(place, seen)| (seen == record).then_some(place));
+        places.collect()
     }
 
     /// How many records that begin like this have come.

@@ -1,7 +1,7 @@
 //! Passing elements through the operators of a chain and out.
 
 use super::{STEP_ROWS, Subtask};
-use crate::chunk::{Chunk, Element};
+use crate::chunk::{Chunk, Element, Watermark};
 use crate::error::Result;
 use crate::operator::{Progress, Transform};
 use crate::task::outlet::Outlet;
@@ -22,23 +22,29 @@ impl Subtask {
                     .send(FromWorker::Ended { attempt, subtask });
                 Ok(())
             }
-            Element::Watermark(watermark) if !self.stages.is_empty() => loop {
-                self.mark(0);
-                let mut output = Vec::new();
-                let progress = self.stages[0]
-                    .transform
-                    .on_watermark(watermark, &mut output)?;
-                self.pass(1, output).await?;
-                if progress == Progress::Done {
-                    return Ok(());
-                }
-                self.between_steps().await?;
-                if self.progress.is_stopped {
-                    // The other timers are in the snapshot that the job stops with.
-                    return Ok(());
-                }
-            },
+            Element::Watermark(watermark) if !self.stages.is_empty() => {
+                self.advance(0, watermark).await
+            }
             element => self.pass(0, vec![element]).await.map(drop),
+        }
+    }
+
+    /// Gives an operator a watermark, in steps where many timers fire.
+    pub(super) async fn advance(&mut self, index: usize, watermark: Watermark) -> Result<()> {
+        loop {
+            self.mark(index);
+            let mut output = Vec::new();
+            let transform = &mut self.stages[index].transform;
+            let progress = transform.on_watermark(watermark, &mut output)?;
+            self.pass(index + 1, output).await?;
+            if progress == Progress::Done {
+                return Ok(());
+            }
+            self.between_steps().await?;
+            if self.progress.is_stopped {
+                // The other timers are in the snapshot that the job stops with.
+                return Ok(());
+            }
         }
     }
 
