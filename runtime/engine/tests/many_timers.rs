@@ -210,6 +210,12 @@ fn watermark_of(manifest: &Manifest, operator: &str) -> Option<i64> {
 #[tokio::test(flavor = "multi_thread")]
 async fn timers_that_were_due_at_a_checkpoint_fire_before_anything_else_and_time_goes_on_from_them()
 {
+    for is_stop in [false, true] {
+        due_timers(is_stop).await;
+    }
+}
+
+async fn due_timers(is_stop: bool) {
     let folder = tempfile::tempdir().unwrap();
     let (script, seen, other) = (Script::in_turn(2), Seen::default(), Seen::default());
     let holds = Arc::new(AtomicBool::new(true));
@@ -238,11 +244,15 @@ async fn timers_that_were_due_at_a_checkpoint_fire_before_anything_else_and_time
     seen.wait_for("holds 7").await;
     script.end(0);
     other.wait_for("reached 500").await;
-    let manifest = job.trigger(false).await;
+    let manifest = job.trigger(is_stop).await;
     assert_eq!(watermark_of(&manifest, "burst"), Some(999));
     assert_eq!(watermark_of(&manifest, "behind"), Some(6));
+    // A job that stops fires no timers after its last barrier.
+    holds.store(!is_stop, Ordering::Relaxed);
     job.complete(&manifest).await;
     job.cancel().await;
+    assert_eq!(seen.count("ends"), 0);
+    assert_eq!(seen.count("reached"), 0);
     holds.store(false, Ordering::Relaxed);
     script.say(1, [7]);
     job.deploy(Some(&manifest), 1).await;
