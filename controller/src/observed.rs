@@ -89,6 +89,9 @@ pub struct PodTrouble {
     pub reason: tidegate_api::status::Reason,
     /// A sentence with the figures, the last lines of an error included.
     pub message: String,
+    /// When the container ended that it tells of, milliseconds since the epoch. Kubelet keeps the
+    /// last end for ever.
+    pub ended_ms: Option<i64>,
 }
 
 /// What a pod's job process says.
@@ -140,6 +143,17 @@ pub enum CleanupState {
         /// Its last lines.
         message: String,
     },
+}
+
+impl PodTrouble {
+    /// A trouble that stands, and that no container's end is the cause of.
+    pub fn new(reason: tidegate_api::status::Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            ended_ms: None,
+        }
+    }
 }
 
 impl PodFacts {

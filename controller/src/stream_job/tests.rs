@@ -498,10 +498,10 @@ fn what_is_lost_from_under_a_pod_is_made_again() {
     let mut observed = running("good:1");
     let revision = revision_of(&observed.job);
     let mut broken = pod(&revision, ApiFacts::NotRunning);
-    broken.trouble = Some(crate::observed::PodTrouble {
-        reason: Reason::PodNotStarting,
-        message: "a volume is not there".to_owned(),
-    });
+    broken.trouble = Some(crate::observed::PodTrouble::new(
+        Reason::PodNotStarting,
+        "a volume is not there",
+    ));
     observed.pods = vec![broken];
     assert_eq!(
         words(&plan(&observed, &settings())),

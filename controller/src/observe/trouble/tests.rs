@@ -72,8 +72,11 @@ fn a_container_without_memory_tells_its_limit_and_the_time() {
     let last = json!({"terminated": {
         "exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-24T11:59:00Z",
     }});
-    let (reason, message) = found(&job_container(state, last));
+    let pod = job_container(state, last);
+    let (reason, message) = found(&pod);
     assert_eq!(reason, Reason::OutOfMemory);
+    let ended_ms = trouble(&pod, NOON_MS).unwrap().ended_ms;
+    assert_eq!(ended_ms, Some(NOON_MS - 60_000));
     for part in [
         "256Mi",
         "2026-11-24T11:59:00Z",

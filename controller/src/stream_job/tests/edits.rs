@@ -91,10 +91,10 @@ fn a_template_that_another_version_made_is_what_an_edit_is_put_back_to() {
 fn the_settings_of_a_pod_that_ends_again_and_again_are_written_once_more_per_end() {
     let mut observed = running("good:1");
     let mut broken = pod(&revision_of(&observed.job), ApiFacts::NotRunning);
-    broken.trouble = Some(crate::observed::PodTrouble {
-        reason: Reason::CrashLoop,
-        message: "the configuration is no JSON".to_owned(),
-    });
+    broken.trouble = Some(crate::observed::PodTrouble::new(
+        Reason::CrashLoop,
+        "the configuration is no JSON",
+    ));
     broken.restart_count = 1;
     observed.pods = vec![broken];
     let first = plan(&observed, &settings());

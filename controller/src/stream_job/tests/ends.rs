@@ -4,8 +4,8 @@ use tidegate_api::status::{ConditionStatus, ConditionType, Reason, UpgradePhase}
 
 use super::upgrades::{handed_over, phase, step};
 use super::{message, plan, reason, running, set_view, settings};
-use crate::job_api::{ExitView, JobView, Phase};
-use crate::observed::{ApiFacts, Observed};
+use crate::job_api::{ExitView, FailureView, JobView, Phase};
+use crate::observed::{ApiFacts, Observed, PodTrouble};
 use crate::plan::Decision;
 
 /// The next process after one that was killed at the memory limit just now.
@@ -103,6 +103,30 @@ fn a_failure_of_long_ago_does_not_explain_a_silence() {
     observed.now_ms += 11_000;
     let silent = step(&mut observed);
     assert_eq!(reason(&silent, ConditionType::Ready), Reason::Unreachable);
+}
+
+/// Kubelet tells of a container's last end for as long as the pod is there.
+#[test]
+fn an_end_of_long_ago_does_not_hide_what_failed_since() {
+    let mut observed = running("good:1");
+    let (now_ms, old_ms) = (observed.now_ms, observed.now_ms - 3_600_000);
+    observed.pods[0].trouble = Some(PodTrouble {
+        ended_ms: Some(old_ms),
+        ..PodTrouble::new(Reason::CrashLoop, "container job ended with exit code 1")
+    });
+    let old = plan(&observed, &settings()).status.last_failure;
+    assert_eq!(old.unwrap().time, crate::time::to_seconds_text(old_ms));
+    set_view(&mut observed, 0, |view| {
+        view.last_failure = Some(FailureView {
+            time_ms: now_ms - 5000,
+            operator: None,
+            message: "no such topic".to_owned(),
+        });
+    });
+    for _ in 0..2 {
+        let told = step(&mut observed).status.last_failure.unwrap();
+        assert_eq!(told.message, "no such topic");
+    }
 }
 
 #[test]
