@@ -92,6 +92,8 @@ pub struct PodTrouble {
     /// When the container ended that it tells of, milliseconds since the epoch. Kubelet keeps the
     /// last end for ever.
     pub ended_ms: Option<i64>,
+    /// Whether it may be no trouble at all but an image that is large, so that more time helps.
+    pub may_be_slow: bool,
 }
 
 /// What a pod's job process says.
@@ -124,6 +126,8 @@ pub struct CleanupFacts {
     pub created_ms: i64,
     /// How it stands.
     pub state: CleanupState,
+    /// Whether a stuck one may only be slow.
+    pub may_be_slow: bool,
 }
 
 /// How a pod that removes files stands.
@@ -152,6 +156,7 @@ impl PodTrouble {
             reason,
             message: message.into(),
             ended_ms: None,
+            may_be_slow: false,
         }
     }
 }

@@ -190,8 +190,9 @@ fn evicted(status: &PodStatus) -> Option<PodTrouble> {
     ))
 }
 
-/// A pod that was given to a node long ago and whose containers still are not there, such as for a
-/// volume that cannot be mounted; only the pod's events say more.
+/// A pod that was given to a node long ago and whose containers still are not there: a volume
+/// cannot be mounted, or the image is large. Only the pod's events say which. Before Kubernetes
+/// 1.36, kubelet does not tell that the volumes are there while it pulls the first image.
 fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble> {
     let scheduled = condition(status, "PodScheduled").filter(|c| c.status == "True")?;
     let since_ms = scheduled.last_transition_time.as_ref()?.0.as_millisecond();
@@ -207,12 +208,22 @@ fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble
     };
     // The message has no figure that moves: every new message is a write.
     (is_creating && waited_seconds >= SLOW_START_SECONDS).then(|| {
-        let needs = needed(pod);
+        let why = match is_mounted(status) {
+            true => "its image is still pulled".to_owned(),
+            false => format!(
+                "its image is still pulled, or what it mounts is missing ({}); kubectl describe \
+                 pod tells which",
+                needed(pod)
+            ),
+        };
         let message = format!(
             "the pod is on its node for more than {SLOW_START_SECONDS} s, but its containers are \
-             not created: what it mounts may be missing ({needs}); kubectl describe pod tells which"
+             not created: {why}"
         );
-        PodTrouble::new(Reason::PodNotStarting, message)
+        PodTrouble {
+            may_be_slow: true,
+            ..PodTrouble::new(Reason::PodNotStarting, message)
+        }
     })
 }
 

@@ -267,6 +267,7 @@ impl World {
                 },
                 _ => CleanupState::Succeeded,
             },
+            may_be_slow: false,
         });
         Some(Observed {
             job: Arc::new(job),
