@@ -14,7 +14,9 @@ fn follows(view: &mut JobView, now_ms: i64, count: u32) {
     view.process_restart_count = count;
     view.last_exit = Some(ExitView {
         time_ms: now_ms,
-        description: "was killed at the container's memory limit of 100Mi".to_owned(),
+        description: "was killed at the container's memory limit of 100Mi: raise \
+                      resources.limits.memory, or lower the parallelism"
+            .to_owned(),
         category: Some("OutOfMemory".to_owned()),
         last_lines: Vec::new(),
     });
@@ -74,7 +76,8 @@ fn a_job_whose_process_ends_again_and_again_is_told_as_failing_without_a_flip() 
             let expected = (ConditionStatus::False, Reason::OutOfMemory);
             assert_eq!((ready.status, ready.reason), expected, "{ready:?}");
             assert!(ready.message.contains("limit of 100Mi"), "{ready:?}");
-            assert!(ready.message.contains("resources.limits.memory"));
+            let advice = ready.message.matches("resources.limits.memory");
+            assert_eq!(advice.count(), 1, "{ready:?}");
         }
     }
 }
