@@ -158,6 +158,10 @@ fn an_upgrade_that_dies_before_it_can_be_asked_is_rolled_back_for_its_failure() 
         step(&mut observed);
     }
     fall_silent(&mut observed);
+    observed.now_ms += 10_000;
+    let late = plan(&observed, &settings());
+    assert_ne!(late.decision, Decision::RollBack, "an answer may be late");
+    observed.now_ms += 1;
     let back = plan(&observed, &settings());
     assert_eq!(back.decision, Decision::RollBack);
     let why = message(&back, ConditionType::UpToDate);
