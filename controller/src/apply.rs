@@ -8,7 +8,6 @@ mod change;
 mod checkpoints;
 mod children;
 mod release_pod;
-mod restore;
 
 use kube::ResourceExt;
 use serde_json::json;

@@ -89,6 +89,11 @@ pub struct PodTrouble {
     pub reason: tidegate_api::status::Reason,
     /// A sentence with the figures, the last lines of an error included.
     pub message: String,
+    /// When the container ended that it tells of, milliseconds since the epoch. Kubelet keeps the
+    /// last end for ever.
+    pub ended_ms: Option<i64>,
+    /// Whether it may be no trouble at all but an image that is large, so that more time helps.
+    pub may_be_slow: bool,
 }
 
 /// What a pod's job process says.
@@ -121,6 +126,8 @@ pub struct CleanupFacts {
     pub created_ms: i64,
     /// How it stands.
     pub state: CleanupState,
+    /// Whether a stuck one may only be slow.
+    pub may_be_slow: bool,
 }
 
 /// How a pod that removes files stands.
@@ -140,6 +147,18 @@ pub enum CleanupState {
         /// Its last lines.
         message: String,
     },
+}
+
+impl PodTrouble {
+    /// A trouble that stands, and that no container's end is the cause of.
+    pub fn new(reason: tidegate_api::status::Reason, message: impl Into<String>) -> Self {
+        Self {
+            reason,
+            message: message.into(),
+            ended_ms: None,
+            may_be_slow: false,
+        }
+    }
 }
 
 impl PodFacts {

@@ -49,7 +49,7 @@ pub(super) async fn apply(
             name,
             template,
             annotations,
-        } => super::restore::restore(shared, key, name, (template, annotations)).await?,
+        } => restore(shared, key, name, (template, annotations)).await?,
         Child::CleanupPod(pod) => create(shared, key, pod.as_ref()).await?,
     }
     Ok(())
@@ -159,15 +159,41 @@ async fn scale(
     if current == Some(replicas) && annotations.iter().all(has) {
         return Ok(());
     }
+    let spec = json!({"replicas": replicas});
+    merge(shared, key, &known, (annotations, spec)).await
+}
+
+/// Puts back what somebody has changed in a Deployment's pod template, by a patch that also takes
+/// away what others own: an apply would leave it.
+async fn restore(
+    shared: &Shared,
+    key: &JobKey,
+    name: &str,
+    (template, annotations): (&Value, &BTreeMap<String, String>),
+) -> Result<(), ApiError> {
+    let Some(known) = shared.cluster.deployments.get(&key.namespace, name) else {
+        return Ok(());
+    };
+    let spec = json!({"template": template});
+    merge(shared, key, &known, (annotations, spec)).await
+}
+
+/// Merges a change into a Deployment that still is as it was seen; one that is gone needs none.
+async fn merge(
+    shared: &Shared,
+    key: &JobKey,
+    known: &Deployment,
+    (annotations, spec): (&BTreeMap<String, String>, Value),
+) -> Result<(), ApiError> {
     let change = json!({
         "metadata": {"resourceVersion": known.resource_version(), "annotations": annotations},
-        "spec": {"replicas": replicas},
+        "spec": spec,
     });
-    match shared
-        .writer
-        .merge::<Deployment>(&key.namespace, name, &change)
-        .await
-    {
+    let (writer, name) = (&shared.writer, known.name_any());
+    let written = writer
+        .merge::<Deployment>(&key.namespace, &name, &change)
+        .await;
+    match written {
         Ok(written) => {
             shared.cluster.note(written);
             Ok(())

@@ -12,7 +12,8 @@ use tidegate_api::spec::Quantity;
 
 use crate::merge_patch::replacing;
 
-/// Members that the API server gives to no template: where ours has none, somebody else's are.
+/// Members below `spec` that the API server gives to no template: where ours has none, somebody
+/// else's are. Some are set by admission, but on pods alone; `serviceAccount` it copies.
 const NEVER_DEFAULTED: &[&str] = &[
     "command",
     "args",
@@ -21,11 +22,37 @@ const NEVER_DEFAULTED: &[&str] = &[
     "lifecycle",
     "limits",
     "requests",
+    "privileged",
     "initContainers",
+    "serviceAccountName",
     "nodeSelector",
+    "affinity",
+    "tolerations",
+    "priorityClassName",
     "hostNetwork",
     "hostPID",
+    "hostIPC",
 ];
+/// Members that the API server keeps though they are false or 0, since absent ones mean something
+/// else: where ours are gone, somebody has taken them away.
+const KEPT_AS_GIVEN: &[&str] = &[
+    "automountServiceAccountToken",
+    "enableServiceLinks",
+    "shareProcessNamespace",
+    "allowPrivilegeEscalation",
+    "privileged",
+    "readOnlyRootFilesystem",
+    "runAsNonRoot",
+    "runAsUser",
+    "runAsGroup",
+    "fsGroup",
+    "terminationGracePeriodSeconds",
+    "tolerationSeconds",
+    "defaultMode",
+    "mode",
+];
+/// Elsewhere, names of members are whatever somebody has chosen, as those of labels.
+const SPEC_PATH: &str = "template.spec";
 /// Members whose values are quantities.
 const QUANTITIES: &[&str] = &["limits", "requests", "sizeLimit", "divisor"];
 
@@ -81,9 +108,12 @@ fn differing_member(
         let is_quantity = is_quantity || QUANTITIES.contains(&name.as_str());
         match standing.get(name) {
             Some(standing) => differing(made, standing, &path_of(name), is_quantity),
-            None => (!is_empty(made)).then(|| path_of(name)),
+            None => is_missed(name, made).then(|| path_of(name)),
         }
     });
+    if !path.starts_with(SPEC_PATH) {
+        return changed;
+    }
     changed.or_else(|| {
         let added = |name: &&str| {
             standing.get(*name).is_some_and(|it| !is_empty(it)) && !made.contains_key(*name)
@@ -93,6 +123,15 @@ fn differing_member(
             .find(|name| added(name))
             .map(|name| path_of(name))
     })
+}
+
+/// Whether a member was taken away: the API server itself would keep something of it.
+fn is_missed(name: &str, made: &Value) -> bool {
+    match made {
+        Value::Bool(_) | Value::Number(_) if KEPT_AS_GIVEN.contains(&name) => true,
+        Value::Object(members) => members.iter().any(|(name, it)| is_missed(name, it)),
+        _ => !is_empty(made),
+    }
 }
 
 /// Whether the API server keeps nothing of a value.
@@ -122,8 +161,10 @@ mod tests {
             "metadata": {"labels": {"a": "b"}},
             "spec": {
                 "terminationGracePeriodSeconds": 70,
+                "automountServiceAccountToken": false, "hostNetwork": false,
                 "containers": [{
                     "name": "job", "image": "a:1",
+                    "securityContext": {"allowPrivilegeEscalation": false},
                     "env": [{"name": "X", "value": ""}],
                     "resources": {"limits": {"memory": "1024Mi", "cpu": "0.5"}},
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp", "readOnly": false}],
@@ -137,15 +178,17 @@ mod tests {
     fn standing() -> Value {
         json!({
             "metadata": {
-                "labels": {"a": "b"},
-                "annotations": {"kubectl.kubernetes.io/restartedAt": "now"},
+                "labels": {"a": "b", "env": "test"},
+                "annotations": {"kubectl.kubernetes.io/restartedAt": "now", "args": "some"},
             },
             "spec": {
                 "terminationGracePeriodSeconds": 70,
+                "automountServiceAccountToken": false,
                 "dnsPolicy": "ClusterFirst", "schedulerName": "default-scheduler",
                 "securityContext": {},
                 "containers": [{
                     "name": "job", "image": "a:1", "imagePullPolicy": "IfNotPresent",
+                    "securityContext": {"allowPrivilegeEscalation": false},
                     "env": [{"name": "X"}],
                     "resources": {"limits": {"memory": "1Gi", "cpu": "500m"}},
                     "volumeMounts": [{"name": "tmp", "mountPath": "/tmp"}],
@@ -172,6 +215,23 @@ mod tests {
     #[case("/spec/containers/0/resources/limits/memory", json!("2Gi"),
         "template.spec.containers[0].resources.limits.memory")]
     #[case("/spec/nodeSelector", json!({"disk": "ssd"}), "template.spec.nodeSelector")]
+    #[case("/spec/serviceAccountName", json!("admin"), "template.spec.serviceAccountName")]
+    #[case("/spec/tolerations", json!([{"operator": "Exists"}]), "template.spec.tolerations")]
+    #[case("/spec/hostIPC", json!(true), "template.spec.hostIPC")]
+    #[case(
+        "/spec/automountServiceAccountToken",
+        Value::Null,
+        "template.spec.automountServiceAccountToken"
+    )]
+    #[case("/spec/containers/0/securityContext", json!({}),
+        "template.spec.containers[0].securityContext.allowPrivilegeEscalation")]
+    #[case(
+        "/spec/containers/0/securityContext",
+        Value::Null,
+        "template.spec.containers[0].securityContext"
+    )]
+    #[case("/spec/containers/0/securityContext/privileged", json!(true),
+        "template.spec.containers[0].securityContext.privileged")]
     fn an_edit_is_found_and_put_back(
         #[case] pointer: &str,
         #[case] value: Value,

@@ -97,6 +97,7 @@ pub(super) fn cleanup(pod: &Pod, now_ms: i64) -> CleanupFacts {
         name: pod.name_any(),
         created_ms: created_ms(pod),
         state: cleanup_state(pod, now_ms),
+        may_be_slow: trouble(pod, now_ms).is_some_and(|trouble| trouble.may_be_slow),
     }
 }
 

@@ -31,10 +31,6 @@ pub fn trouble(pod: &Pod, now_ms: i64) -> Option<PodTrouble> {
     evicted(status).or_else(|| not_starting(pod, status, now_ms))
 }
 
-fn trouble_of(reason: Reason, message: String) -> PodTrouble {
-    PodTrouble { reason, message }
-}
-
 fn condition<'a>(status: &'a PodStatus, type_: &str) -> Option<&'a PodCondition> {
     status
         .conditions
@@ -49,7 +45,7 @@ fn unschedulable(status: &PodStatus) -> Option<PodTrouble> {
         .message
         .as_deref()
         .unwrap_or("the scheduler does not say why");
-    Some(trouble_of(
+    Some(PodTrouble::new(
         Reason::Unschedulable,
         format!("no node takes the pod: {why}"),
     ))
@@ -72,7 +68,7 @@ fn container_trouble(pod: &Pod, container: &ContainerStatus) -> Option<PodTroubl
         | "ImageInspectError"
         | "RegistryUnavailable"
         | "SignatureValidationFailed" => {
-            return Some(trouble_of(
+            return Some(PodTrouble::new(
                 Reason::ImagePullFailed,
                 format!("image {:?} cannot be pulled: {why}", container.image),
             ));
@@ -82,7 +78,7 @@ fn container_trouble(pod: &Pod, container: &ContainerStatus) -> Option<PodTroubl
         | "RunContainerError"
         | "PreCreateHookError"
         | "PostStartHookError" => {
-            return Some(trouble_of(
+            return Some(PodTrouble::new(
                 Reason::PodNotStarting,
                 format!("container {} cannot be created: {why}", container.name),
             ));
@@ -93,7 +89,11 @@ fn container_trouble(pod: &Pod, container: &ContainerStatus) -> Option<PodTroubl
         return None;
     }
     let ended = ended(state).or_else(|| ended(container.last_state.as_ref()))?;
-    exit_trouble(pod, container, ended)
+    let finished = ended.finished_at.as_ref();
+    exit_trouble(pod, container, ended).map(|trouble| PodTrouble {
+        ended_ms: finished.map(|time| time.0.as_millisecond()),
+        ..trouble
+    })
 }
 
 fn ended(state: Option<&ContainerState>) -> Option<&ContainerStateTerminated> {
@@ -116,7 +116,7 @@ fn exit_trouble(
             None => "the node's limit".to_owned(),
         };
         let advice = "raise resources.limits.memory, or lower parallelism";
-        return Some(trouble_of(
+        return Some(PodTrouble::new(
             Reason::OutOfMemory,
             format!(
                 "container {name} used more memory than {limit} and was killed{at} ({} times so \
@@ -139,7 +139,7 @@ fn exit_trouble(
     } else {
         format!("its last words: {words}")
     };
-    Some(trouble_of(
+    Some(PodTrouble::new(
         Reason::CrashLoop,
         format!(
             "container {name} {how}{at} ({} restarts); {said}",
@@ -184,14 +184,15 @@ fn evicted(status: &PodStatus) -> Option<PodTrouble> {
         .message
         .as_deref()
         .unwrap_or("the node does not say why");
-    Some(trouble_of(
+    Some(PodTrouble::new(
         Reason::PodNotStarting,
         format!("the node ended the pod ({reason}): {why}"),
     ))
 }
 
-/// A pod that was given to a node long ago and whose containers still are not there, such as for a
-/// volume that cannot be mounted; only the pod's events say more.
+/// A pod that was given to a node long ago and whose containers still are not there: a volume
+/// cannot be mounted, or the image is large. Only the pod's events say which. Before Kubernetes
+/// 1.36, kubelet does not tell that the volumes are there while it pulls the first image.
 fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble> {
     let scheduled = condition(status, "PodScheduled").filter(|c| c.status == "True")?;
     let since_ms = scheduled.last_transition_time.as_ref()?.0.as_millisecond();
@@ -207,12 +208,22 @@ fn not_starting(pod: &Pod, status: &PodStatus, now_ms: i64) -> Option<PodTrouble
     };
     // The message has no figure that moves: every new message is a write.
     (is_creating && waited_seconds >= SLOW_START_SECONDS).then(|| {
-        let needs = needed(pod);
+        let why = match is_mounted(status) {
+            true => "its image is still pulled".to_owned(),
+            false => format!(
+                "its image is still pulled, or what it mounts is missing ({}); kubectl describe \
+                 pod tells which",
+                needed(pod)
+            ),
+        };
         let message = format!(
             "the pod is on its node for more than {SLOW_START_SECONDS} s, but its containers are \
-             not created: what it mounts may be missing ({needs}); kubectl describe pod tells which"
+             not created: {why}"
         );
-        trouble_of(Reason::PodNotStarting, message)
+        PodTrouble {
+            may_be_slow: true,
+            ..PodTrouble::new(Reason::PodNotStarting, message)
+        }
     })
 }
 

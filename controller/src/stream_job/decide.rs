@@ -1,7 +1,9 @@
 //! What to do about a job that lives and whose spec makes sense.
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use tidegate_api::change;
 use tidegate_api::job_config::StartPoint;
+use tidegate_api::spec::{DEFAULT_START_FROM, StreamJobSpec};
 use tidegate_api::status::{Reason, UpgradePhase};
 
 use super::draft::{Draft, Verdict};
@@ -14,8 +16,11 @@ use super::upgrade;
 use super::wanted::start_point;
 use crate::build::{Start, StartState};
 use crate::observed::RevisionFacts;
-use crate::plan::{Decision, LookAgain};
+use crate::plan::{Decision, EventNote, EventReason, LookAgain};
 use crate::time::to_text;
+
+/// The `startFrom` of a job that begins without state.
+const EMPTY: &str = "Empty";
 
 /// Decides, from the parts that the job's revisions play.
 pub(super) fn decide(draft: &mut Draft<'_>) {
@@ -63,6 +68,9 @@ fn first(draft: &mut Draft<'_>) {
     }
     match first_state(draft, has_run) {
         Ok(from) => {
+            if !has_run && from.asked.is_some() {
+                tell_doubt(draft);
+            }
             let start = Start {
                 generation: draft.next_generation(),
                 from,
@@ -79,10 +87,21 @@ fn first(draft: &mut Draft<'_>) {
 }
 
 /// What a job starts from that has no revision. If it ever had one, that one's Deployment is gone,
-/// and the log knows whether it began.
+/// and with it what that one was to start from.
+///
+/// If the revision was seen to begin, it goes on from what it did, whatever any clock says. One
+/// that asks for another start and differs in nothing else means it. Of any other one, the log
+/// knows whether the job ever began: a `startFrom` that was honoured long ago stays in many specs,
+/// and must not throw a job back whose image is changed.
 fn first_state(draft: &Draft<'_>, has_run: bool) -> Result<StartState, String> {
     let state = start_point(draft.observed, draft.wanted, None);
-    if draft.revision.is_none() {
+    let Some(last) = draft.revision.as_deref() else {
+        return state;
+    };
+    if has_run && has_begun(draft) {
+        return Ok(StartState::new(StartPoint::Latest));
+    }
+    if !has_run && is_new_start(draft, last) {
         return state;
     }
     match state {
@@ -94,15 +113,40 @@ fn first_state(draft: &Draft<'_>, has_run: bool) -> Result<StartState, String> {
                 asked: created.and_then(|ms| u64::try_from(ms).ok()),
             })
         }
-        // What it went on from long ago may be gone.
-        Err(_) if has_run && has_state(draft) => Ok(StartState::new(StartPoint::Latest)),
         state => state,
     }
 }
 
-fn has_state(draft: &Draft<'_>) -> bool {
+fn has_begun(draft: &Draft<'_>) -> bool {
     let status = draft.reported();
-    status.is_some_and(|status| status.latest_checkpoint.is_some())
+    status.is_some_and(|it| it.attempt.is_some() || it.latest_checkpoint.is_some())
+}
+
+/// Whether the spec is the one of that revision but for its `startFrom`.
+fn is_new_start(draft: &Draft<'_>, revision: &str) -> bool {
+    let spec = &draft.job().spec;
+    let checkpoints = draft.observed.checkpoints.iter();
+    let names = checkpoints.filter_map(|checkpoint| checkpoint.metadata.name.as_deref());
+    let mut before = [DEFAULT_START_FROM, EMPTY].into_iter().chain(names);
+    before.any(|before| {
+        let spec = StreamJobSpec {
+            start_from: before.to_owned(),
+            ..spec.clone()
+        };
+        before != draft.job().spec.start_from && change::revision(&spec) == revision
+    })
+}
+
+/// Whether `startFrom` is new cannot be told; what is done is told, so that a person can say it.
+fn tell_doubt(draft: &mut Draft<'_>) {
+    let message = "the Deployment of the job's last revision is gone, and with it what that one \
+                   started from: if the job ever began, it goes on from its latest checkpoint; to \
+                   have it start from spec.startFrom, change that once more";
+    draft.events.push(EventNote {
+        is_warning: true,
+        reason: EventReason::Changed,
+        message: message.to_owned(),
+    });
 }
 
 /// The revision that the spec asks for owns the job.

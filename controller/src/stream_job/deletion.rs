@@ -24,7 +24,8 @@ const PODS_DEADLINE_MS: i64 = 60_000;
 const LAST_WORD_DEADLINE_MS: i64 = 15_000;
 /// Set by the API server for `kubectl delete --cascade=orphan`.
 const ORPHANING: &str = "orphan";
-/// A clean-up pod that cannot start may take so long to come right.
+/// A clean-up pod that cannot start may take so long to come right; one that may only be slow has
+/// the whole time.
 const STUCK_MAX_MS: i64 = 30_000;
 
 /// What is to be done about a job that is being deleted.
@@ -204,9 +205,11 @@ fn purging(observed: &Observed, purge: &CleanupFacts, place: (&str, &Access)) ->
             Decision::Purge,
             format!("pod {} removes the job's files", purge.name),
         ),
-        CleanupState::Stuck { message } if age_ms > STUCK_MAX_MS => left(place, message),
+        CleanupState::Stuck { message } if age_ms > STUCK_MAX_MS && !purge.may_be_slow => {
+            left(place, message)
+        }
         CleanupState::Stuck { message } => {
-            let message = format!("pod {} cannot start: {message}", purge.name);
+            let message = format!("pod {} does not start: {message}", purge.name);
             Farewell::waiting(Decision::Purge, message)
         }
         CleanupState::Succeeded => Farewell::over(Some(EventNote {

@@ -196,8 +196,9 @@ impl<'a> Draft<'a> {
         self.soon();
     }
 
-    /// Puts back what somebody has changed in the pod template, once: what changes it again at
-    /// every write, such as a webhook, is left its way. True if the rest is applied already.
+    /// Puts back what differs from the pod template that was made, once for each field: what
+    /// changes one at every write, such as a webhook, is left its way, whatever it writes there.
+    /// True if the rest is applied already.
     fn put_back(&mut self, facts: &RevisionFacts, hash: &str) -> bool {
         let spec = facts.deployment.spec.as_ref();
         let (Some(made), Some(spec)) = (build::made_template(&facts.deployment), spec) else {
@@ -206,7 +207,7 @@ impl<'a> Draft<'a> {
         let Some(path) = build::first_edit(&made, &spec.template) else {
             return false;
         };
-        let tried = build::applied_hash(&[&hash, &spec.template]);
+        let tried = build::applied_hash(&[&hash, &path, &made]);
         if facts.applied.as_ref() == Some(&tried) {
             return true;
         }
@@ -215,7 +216,7 @@ impl<'a> Draft<'a> {
         }
         let name = revision_name(self.job_name(), &facts.revision);
         let message = format!(
-            "{path} of Deployment {name} was changed by hand, and is put back; change the \
+            "{path} of Deployment {name} differs from what was made, and is put back; change the \
              StreamJob instead"
         );
         self.events.push(EventNote {

@@ -90,13 +90,12 @@ fn failures(pod: &PodFacts, now_ms: i64, known: Option<&LastFailure>) -> Vec<(i6
         && matches!(trouble.reason, Reason::OutOfMemory | Reason::CrashLoop)
     {
         let message = bounded(&trouble.message, MESSAGE_BYTES_MAX);
-        // A pod's status gives it no time: it is new when it was not told before.
+        // One without a time is new when it was not told before.
         let is_known = known.is_some_and(|known| {
             (known.reason, known.message.as_str()) == (trouble.reason, message.as_str())
         });
-        if !is_known {
-            failures.push(failure(now_ms, trouble.reason, message));
-        }
+        let time_ms = trouble.ended_ms.or((!is_known).then_some(now_ms));
+        failures.extend(time_ms.map(|time_ms| failure(time_ms, trouble.reason, message)));
     }
     failures
 }

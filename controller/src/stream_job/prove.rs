@@ -7,7 +7,7 @@ use tidegate_api::status::{Reason, UpgradePhase};
 use super::draft::{Draft, Verdict, start_of};
 use super::failure::{end_count, failure_since, is_unsound, recent_failure};
 use super::live::restart;
-use super::standing::{Standing, category_reason, phase_since_ms, reason_text};
+use super::standing::{SILENCE_MAX_MS, Standing, category_reason, phase_since_ms, reason_text};
 use super::wanted::start_state;
 use crate::build::{Start, StartState};
 use crate::job_api::{JobView, Phase};
@@ -156,19 +156,27 @@ fn fatal(draft: &Draft<'_>, current: &RevisionFacts, standing: Standing<'_>) -> 
             };
             is_lasting.then(|| trouble.message.clone())
         }
-        // It dies before it can be asked.
-        Standing::Silent { pod, .. } => {
-            let status = draft.reported().filter(|status| {
-                let restarts = status.restarts.and_then(|count| u32::try_from(count).ok());
-                status.revision.as_ref() == Some(&current.revision)
-                    && restarts.is_some_and(|count| count >= RESTARTS_MAX)
-            });
-            let failure = status.and_then(|_| recent_failure(draft.observed, current, pod));
-            let failure = failure.filter(|failure| failure.reason == Reason::OutOfMemory);
-            failure.map(|failure| failure.message)
+        // One answer that is late proves nothing.
+        Standing::Silent { pod, since_ms, .. }
+            if draft.observed.now_ms.saturating_sub(since_ms) > SILENCE_MAX_MS =>
+        {
+            dies_unasked(draft, current, pod)
         }
+        Standing::Silent { .. } => None,
         Standing::Gone | Standing::Coming(_) => None,
     }
+}
+
+/// What a process fails of that dies, again and again, before it can be asked.
+fn dies_unasked(draft: &Draft<'_>, current: &RevisionFacts, pod: &PodFacts) -> Option<String> {
+    let status = draft.reported().filter(|status| {
+        let restarts = status.restarts.and_then(|count| u32::try_from(count).ok());
+        status.revision.as_ref() == Some(&current.revision)
+            && restarts.is_some_and(|count| count >= RESTARTS_MAX)
+    });
+    let failure = status.and_then(|_| recent_failure(draft.observed, current, pod));
+    let failure = failure.filter(|failure| failure.reason == Reason::OutOfMemory);
+    failure.map(|failure| failure.message)
 }
 
 /// The last stable revision comes back, and the new one goes.

@@ -4,6 +4,7 @@ mod conditions;
 mod deletion;
 mod edits;
 mod ends;
+mod lost;
 mod rollbacks;
 mod storage;
 mod upgrades;
@@ -11,10 +12,7 @@ mod versions;
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use serde_json::json;
-use tidegate_api::job_config::StartPoint;
 use tidegate_api::status::{ConditionType, Reason};
 
 use super::fixtures::{
@@ -399,63 +397,6 @@ fn a_missing_start_checkpoint_deploys_nothing_and_heals() {
 }
 
 #[test]
-fn a_deployment_that_was_deleted_starts_from_its_start_point_unless_the_log_knows_the_job() {
-    let mut observed = running("good:1");
-    let created_ms = NOON_MS - 1000;
-    let job = Arc::make_mut(&mut observed.job);
-    job.spec.start_from = "Empty".to_owned();
-    let created = Timestamp::from_millisecond(created_ms).unwrap();
-    job.metadata.creation_timestamp = Some(Time(created));
-    let revision = revision_of(&observed.job);
-    Arc::make_mut(&mut observed.job)
-        .status
-        .as_mut()
-        .unwrap()
-        .revision = Some(revision);
-    observed.revisions.clear();
-    observed.pods.clear();
-    let again = plan(&observed, &settings());
-    carry_out(&mut observed, &again);
-    let config = observed.revisions[0].config.as_ref().unwrap();
-    assert_eq!(config.start_from, StartPoint::Empty);
-    let asked = config.start_from_generation.unwrap();
-    assert_eq!(i64::try_from(asked), Ok(created_ms));
-    assert!(config.start_generation > Some(asked));
-}
-
-#[test]
-fn a_start_point_that_is_gone_does_not_hold_up_a_job_that_went_on_from_it_long_ago() {
-    let mut observed = running("good:1");
-    let job = Arc::make_mut(&mut observed.job);
-    job.spec.start_from = "before-upgrade".to_owned();
-    let revision = revision_of(&observed.job);
-    let has_state = |observed: &mut Observed, has_state: bool| {
-        let status = Arc::make_mut(&mut observed.job).status.as_mut().unwrap();
-        status.revision = Some(revision.clone());
-        status.latest_checkpoint = has_state.then(|| {
-            serde_json::from_value(json!({
-                "id": 7, "kind": "Checkpoint", "completedTime": "2026-01-01T00:00:00Z",
-                "location": "s3://bucket/jobs/shop/orders#7",
-            }))
-            .unwrap()
-        });
-    };
-    observed.revisions.clear();
-    observed.pods.clear();
-    has_state(&mut observed, false);
-    let waiting = plan(&observed, &settings());
-    assert_eq!(
-        reason(&waiting, ConditionType::Ready),
-        Reason::CheckpointMissing
-    );
-    has_state(&mut observed, true);
-    let again = plan(&observed, &settings());
-    carry_out(&mut observed, &again);
-    let config = observed.revisions[0].config.as_ref().unwrap();
-    assert_eq!(config.start_from, StartPoint::Latest);
-}
-
-#[test]
 fn a_job_is_guarded_whatever_its_spec() {
     let mut observed = running("good:1");
     assert!(plan(&observed, &settings()).finalizer);
@@ -498,10 +439,10 @@ fn what_is_lost_from_under_a_pod_is_made_again() {
     let mut observed = running("good:1");
     let revision = revision_of(&observed.job);
     let mut broken = pod(&revision, ApiFacts::NotRunning);
-    broken.trouble = Some(crate::observed::PodTrouble {
-        reason: Reason::PodNotStarting,
-        message: "a volume is not there".to_owned(),
-    });
+    broken.trouble = Some(crate::observed::PodTrouble::new(
+        Reason::PodNotStarting,
+        "a volume is not there",
+    ));
     observed.pods = vec![broken];
     assert_eq!(
         words(&plan(&observed, &settings())),

@@ -7,6 +7,7 @@ use tidegate_api::status::Reason;
 use super::trouble;
 use crate::build::CleanupPod;
 use crate::cluster::Tracked;
+use crate::observed::PodTrouble;
 
 /// 2026-11-24T12:00:00Z.
 const NOON_MS: i64 = 1_795_521_600_000;
@@ -72,8 +73,11 @@ fn a_container_without_memory_tells_its_limit_and_the_time() {
     let last = json!({"terminated": {
         "exitCode": 137, "reason": "OOMKilled", "finishedAt": "2026-11-24T11:59:00Z",
     }});
-    let (reason, message) = found(&job_container(state, last));
+    let pod = job_container(state, last);
+    let (reason, message) = found(&pod);
     assert_eq!(reason, Reason::OutOfMemory);
+    let ended_ms = trouble(&pod, NOON_MS).unwrap().ended_ms;
+    assert_eq!(ended_ms, Some(NOON_MS - 60_000));
     for part in [
         "256Mi",
         "2026-11-24T11:59:00Z",
@@ -124,15 +128,25 @@ fn a_container_that_is_not_created_is_trouble_after_a_while(
     ]))
     .unwrap();
     let found = trouble(&pod, NOON_MS);
-    if let Some(found) = &found {
-        assert!(
-            found.message.contains("(Secret storage)"),
-            "{}",
-            found.message
-        );
+    if let Some(PodTrouble { message, .. }) = &found {
+        assert!(message.contains("missing (Secret storage)"), "{message}");
+        assert!(message.contains("image is still pulled"), "{message}");
     }
     let reason = found.map(|trouble| trouble.reason);
     assert_eq!(reason, expected.then_some(Reason::PodNotStarting));
+}
+
+#[test]
+fn a_job_s_pod_whose_volumes_are_there_waits_for_its_image_alone() {
+    let waiting = json!({"waiting": {"reason": "ContainerCreating"}});
+    let mut pod = job_container(waiting, json!({}));
+    let conditions = json!([
+        {"type": "PodScheduled", "status": "True", "lastTransitionTime": "2026-11-24T11:59:50Z"},
+        {"type": "PodReadyToStartContainers", "status": "True"},
+    ]);
+    pod.status.as_mut().unwrap().conditions = serde_json::from_value(conditions).unwrap();
+    let (_, message) = found(&pod);
+    assert!(message.ends_with("its image is still pulled"), "{message}");
 }
 
 /// What removes a job's files, as kubelet tells of it ten seconds after it was given a node.
@@ -169,9 +183,13 @@ fn cleanup_pod(ready_to_start: &str) -> Pod {
 
 #[test]
 fn a_pod_that_removes_files_names_the_secret_that_it_waits_for() {
-    let (reason, message) = found(&cleanup_pod("False"));
+    let waiting = cleanup_pod("False");
+    let (reason, message) = found(&waiting);
     assert_eq!(reason, Reason::PodNotStarting);
     assert!(message.contains("Secret credentials"), "{message}");
+    assert!(message.contains("image is still pulled"), "{message}");
+    let is_slow = trouble(&waiting, NOON_MS).is_some_and(|trouble| trouble.may_be_slow);
+    assert!(is_slow, "its image may be large");
     assert_eq!(
         trouble(&cleanup_pod("True"), NOON_MS),
         None,

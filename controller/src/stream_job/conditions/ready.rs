@@ -90,14 +90,11 @@ fn silence(pod: &PodFacts, error: &str, failure: Option<LastFailure>) -> Verdict
     }
 }
 
-/// A process has ended, and the next one comes or has only just come.
+/// A process has ended, and the next one comes or has only just come. The failure carries its own
+/// advice.
 fn ended(failure: &LastFailure) -> Verdict {
-    let advice = match failure.reason {
-        Reason::OutOfMemory => "; raise resources.limits.memory, or lower parallelism",
-        _ => "",
-    };
     let message = format!(
-        "the job starts again from its latest checkpoint{advice}: {}",
+        "the job starts again from its latest checkpoint: {}",
         failure.message
     );
     Verdict::no(failure.reason, message)

@@ -224,14 +224,14 @@ impl World {
         };
         let age_ms = self.now_ms - pod.created_ms;
         let trouble = match (&pod.process, pod.kind) {
-            (None, Kind::Missing) if age_ms > 1000 => Some(PodTrouble {
-                reason: Reason::ImagePullFailed,
-                message: "the image is not there".to_owned(),
-            }),
-            (None, _) if age_ms > 30_000 && !pod.is_lost => Some(PodTrouble {
-                reason: Reason::PodNotStarting,
-                message: "a volume cannot be mounted".to_owned(),
-            }),
+            (None, Kind::Missing) if age_ms > 1000 => Some(PodTrouble::new(
+                Reason::ImagePullFailed,
+                "the image is not there",
+            )),
+            (None, _) if age_ms > 30_000 && !pod.is_lost => Some(PodTrouble::new(
+                Reason::PodNotStarting,
+                "a volume cannot be mounted",
+            )),
             _ => None,
         };
         PodFacts {
@@ -267,6 +267,7 @@ impl World {
                 },
                 _ => CleanupState::Succeeded,
             },
+            may_be_slow: false,
         });
         Some(Observed {
             job: Arc::new(job),

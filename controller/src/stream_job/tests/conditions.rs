@@ -62,10 +62,7 @@ fn a_restart_tells_the_operator_and_its_failure() {
 fn the_trouble_of_a_pod_is_the_reason() {
     let mut observed = running("good:1");
     observed.pods[0].api = ApiFacts::NotRunning;
-    observed.pods[0].trouble = Some(PodTrouble {
-        reason: Reason::OutOfMemory,
-        message: "killed at 256Mi".to_owned(),
-    });
+    observed.pods[0].trouble = Some(PodTrouble::new(Reason::OutOfMemory, "killed at 256Mi"));
     let plan = plan(&observed, &settings());
     assert_eq!(reason(&plan, ConditionType::Ready), Reason::OutOfMemory);
     assert!(plan.events.iter().any(|event| event.is_warning));

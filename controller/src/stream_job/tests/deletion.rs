@@ -38,6 +38,7 @@ fn purge(observed: &mut Observed, state: CleanupState, age_ms: i64) {
         name: "orders-purge".to_owned(),
         created_ms: observed.now_ms - age_ms,
         state,
+        may_be_slow: false,
     });
 }
 
@@ -234,6 +235,26 @@ fn the_clean_up_decides_when_the_job_goes(
             event.message
         );
     }
+}
+
+/// The first pull of its image may take longer than a Secret that is missing is waited for.
+#[test]
+fn a_clean_up_that_may_only_be_slow_has_until_the_deadline() {
+    let mut observed = without_pods(100_000);
+    purge(&mut observed, stuck(), 90_000);
+    observed.purge.as_mut().unwrap().may_be_slow = true;
+    let waiting = plan(&observed, &settings());
+    assert!(waiting.finalizer, "{:?}", waiting.events);
+    let ready = waiting.status.condition(ConditionType::Ready).unwrap();
+    assert!(ready.message.contains("no image"), "{ready:?}");
+
+    let mut late = without_pods(121_000);
+    purge(&mut late, stuck(), 111_000);
+    late.purge.as_mut().unwrap().may_be_slow = true;
+    let gone = plan(&late, &settings());
+    assert!(!gone.finalizer);
+    assert_eq!(gone.events[0].reason, EventReason::FilesLeft);
+    assert!(gone.events[0].message.contains("no image"));
 }
 
 #[test]

@@ -38,7 +38,7 @@ fn an_edited_deployment_is_put_back_and_that_is_told() {
     let [event] = &back.events[..] else {
         panic!("{:?}", back.events);
     };
-    assert!(event.is_warning && event.message.contains("changed by hand"));
+    assert!(event.is_warning && event.message.contains("differs from what was made"));
     assert_eq!(template(&observed), &made);
     let noted = step(&mut observed);
     assert_eq!(words(&noted).last(), Some(&"Deployment"));
@@ -60,13 +60,19 @@ fn an_edit_is_not_taken_over_with_the_next_change() {
 #[test]
 fn what_changes_a_template_at_every_write_is_left_its_way() {
     let mut observed = running("good:1");
-    let mirror = |job: &mut Container| job.image = Some("mirror.example/good:1".to_owned());
-    by_hand(&mut observed, mirror);
+    let mut stamp = 0;
+    let mut mirror = |job: &mut Container| {
+        stamp += 1;
+        job.image = Some(format!("mirror.example/{stamp}/good:1"));
+    };
+    by_hand(&mut observed, &mut mirror);
     step(&mut observed);
-    by_hand(&mut observed, mirror);
-    let left = step(&mut observed);
-    assert!(left.apply.is_empty() && left.events.is_empty());
-    assert_eq!(left.look_again, LookAgain::Later);
+    for _ in 0..3 {
+        by_hand(&mut observed, &mut mirror);
+        let left = step(&mut observed);
+        assert!(left.apply.is_empty() && left.events.is_empty());
+        assert_eq!(left.look_again, LookAgain::Later);
+    }
 }
 
 #[test]
@@ -91,10 +97,10 @@ fn a_template_that_another_version_made_is_what_an_edit_is_put_back_to() {
 fn the_settings_of_a_pod_that_ends_again_and_again_are_written_once_more_per_end() {
     let mut observed = running("good:1");
     let mut broken = pod(&revision_of(&observed.job), ApiFacts::NotRunning);
-    broken.trouble = Some(crate::observed::PodTrouble {
-        reason: Reason::CrashLoop,
-        message: "the configuration is no JSON".to_owned(),
-    });
+    broken.trouble = Some(crate::observed::PodTrouble::new(
+        Reason::CrashLoop,
+        "the configuration is no JSON",
+    ));
     broken.restart_count = 1;
     observed.pods = vec![broken];
     let first = plan(&observed, &settings());

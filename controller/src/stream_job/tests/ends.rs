@@ -4,8 +4,8 @@ use tidegate_api::status::{ConditionStatus, ConditionType, Reason, UpgradePhase}
 
 use super::upgrades::{handed_over, phase, step};
 use super::{message, plan, reason, running, set_view, settings};
-use crate::job_api::{ExitView, JobView, Phase};
-use crate::observed::{ApiFacts, Observed};
+use crate::job_api::{ExitView, FailureView, JobView, Phase};
+use crate::observed::{ApiFacts, Observed, PodTrouble};
 use crate::plan::Decision;
 
 /// The next process after one that was killed at the memory limit just now.
@@ -14,7 +14,9 @@ fn follows(view: &mut JobView, now_ms: i64, count: u32) {
     view.process_restart_count = count;
     view.last_exit = Some(ExitView {
         time_ms: now_ms,
-        description: "was killed at the container's memory limit of 100Mi".to_owned(),
+        description: "was killed at the container's memory limit of 100Mi: raise \
+                      resources.limits.memory, or lower the parallelism"
+            .to_owned(),
         category: Some("OutOfMemory".to_owned()),
         last_lines: Vec::new(),
     });
@@ -74,7 +76,8 @@ fn a_job_whose_process_ends_again_and_again_is_told_as_failing_without_a_flip() 
             let expected = (ConditionStatus::False, Reason::OutOfMemory);
             assert_eq!((ready.status, ready.reason), expected, "{ready:?}");
             assert!(ready.message.contains("limit of 100Mi"), "{ready:?}");
-            assert!(ready.message.contains("resources.limits.memory"));
+            let advice = ready.message.matches("resources.limits.memory");
+            assert_eq!(advice.count(), 1, "{ready:?}");
         }
     }
 }
@@ -105,6 +108,30 @@ fn a_failure_of_long_ago_does_not_explain_a_silence() {
     assert_eq!(reason(&silent, ConditionType::Ready), Reason::Unreachable);
 }
 
+/// Kubelet tells of a container's last end for as long as the pod is there.
+#[test]
+fn an_end_of_long_ago_does_not_hide_what_failed_since() {
+    let mut observed = running("good:1");
+    let (now_ms, old_ms) = (observed.now_ms, observed.now_ms - 3_600_000);
+    observed.pods[0].trouble = Some(PodTrouble {
+        ended_ms: Some(old_ms),
+        ..PodTrouble::new(Reason::CrashLoop, "container job ended with exit code 1")
+    });
+    let old = plan(&observed, &settings()).status.last_failure;
+    assert_eq!(old.unwrap().time, crate::time::to_seconds_text(old_ms));
+    set_view(&mut observed, 0, |view| {
+        view.last_failure = Some(FailureView {
+            time_ms: now_ms - 5000,
+            operator: None,
+            message: "no such topic".to_owned(),
+        });
+    });
+    for _ in 0..2 {
+        let told = step(&mut observed).status.last_failure.unwrap();
+        assert_eq!(told.message, "no such topic");
+    }
+}
+
 #[test]
 fn an_upgrade_whose_process_ends_again_and_again_is_rolled_back_before_its_deadline() {
     let (mut observed, old, _) = handed_over(Phase::Starting);
@@ -131,6 +158,10 @@ fn an_upgrade_that_dies_before_it_can_be_asked_is_rolled_back_for_its_failure() 
         step(&mut observed);
     }
     fall_silent(&mut observed);
+    observed.now_ms += 10_000;
+    let late = plan(&observed, &settings());
+    assert_ne!(late.decision, Decision::RollBack, "an answer may be late");
+    observed.now_ms += 1;
     let back = plan(&observed, &settings());
     assert_eq!(back.decision, Decision::RollBack);
     let why = message(&back, ConditionType::UpToDate);

@@ -503,10 +503,10 @@ fn a_spec_that_changed_while_suspended_is_deployed_on_resume() {
 fn the_trouble_of_a_candidates_pod_is_told_while_the_old_one_runs() {
     let (mut observed, _, new) = upgrading(UpgradeMode::LatestCheckpoint, Phase::Starting);
     let mut broken = pod(&new, ApiFacts::NotRunning);
-    broken.trouble = Some(PodTrouble {
-        reason: Reason::ImagePullFailed,
-        message: "image good:2 is not there".to_owned(),
-    });
+    broken.trouble = Some(PodTrouble::new(
+        Reason::ImagePullFailed,
+        "image good:2 is not there",
+    ));
     observed.pods[1] = broken;
     let plan = step(&mut observed);
     assert_eq!(
