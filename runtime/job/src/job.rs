@@ -209,6 +209,8 @@ fn job_view(config: &JobConfig, graph: &JobGraph, supervisor: &SupervisorLink) -
         process_restart_count: supervisor.restart_count(),
         last_failure: None,
         last_checkpoint: None,
+        damaged_entries: Vec::new(),
+        damaged_below: None,
         completed_checkpoint_count: 0,
         failed_checkpoint_count: 0,
         failing_checkpoint_count: 0,

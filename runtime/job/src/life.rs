@@ -195,7 +195,9 @@ impl Life<'_> {
         for (number, manifest) in &prepared.checkpoints {
             self.status.add_checkpoint(*number, manifest.clone());
         }
+        // Of what an earlier look could read, some may be damaged by now.
         self.status.set_retained(&numbers);
+        self.status.set_retained(&prepared.retained);
     }
 
     /// Waits to be let go.

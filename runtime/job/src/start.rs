@@ -28,7 +28,9 @@ pub(crate) struct Prepared {
     pub(crate) base: Option<Manifest>,
     /// Whether that is where this job itself was last.
     goes_on: bool,
-    /// Every retained checkpoint, ascending.
+    /// The entries of every retained checkpoint, ascending, whether they can be read or not.
+    pub(crate) retained: Vec<LogNumber>,
+    /// Those that can be read, ascending.
     pub(crate) checkpoints: Vec<(LogNumber, Manifest)>,
 }
 
@@ -117,6 +119,10 @@ pub(crate) async fn prepare(
         start_generation,
         is_known,
         newer,
+        retained: latest
+            .as_ref()
+            .map(|latest| latest.entry.retained.clone())
+            .unwrap_or_default(),
         checkpoints: latest.map(|latest| latest.checkpoints).unwrap_or_default(),
     })
 }

@@ -131,8 +131,13 @@ impl LogView {
     pub(super) fn releasable(&self, checkpoint: CheckpointId) -> Result<LogNumber, String> {
         let is_it = |entry: &&Entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint);
         let Some(entry) = self.retained.iter().find(is_it) else {
+            // The controller takes "not retained" for a checkpoint that is gone.
+            let found = match self.damaged.is_empty() {
+                true => "not retained",
+                false => "in no entry of the log that can be read",
+            };
             let hint = damaged_hint(self.damaged.iter());
-            return Err(format!("checkpoint {checkpoint} is not retained{hint}"));
+            return Err(format!("checkpoint {checkpoint} is {found}{hint}"));
         };
         if self.base == Base::Checkpoint(entry.number) {
             return Err(format!(
