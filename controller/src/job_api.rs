@@ -78,7 +78,7 @@ pub struct JobView {
     /// The newest completed checkpoint.
     #[serde(default)]
     pub last_checkpoint: Option<CheckpointView>,
-    /// The numbers of retained entries of its log that cannot be read; what they hold is not listed.
+    /// The numbers of retained entries of its log that cannot be read: what they hold is unlisted.
     #[serde(default)]
     pub damaged_entries: Vec<u64>,
     /// Checkpoints from this number on are in none of them.

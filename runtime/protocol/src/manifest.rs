@@ -152,7 +152,7 @@ impl Entry {
         }
     }
 
-    /// The greatest id of any checkpoint in the log up to this entry, as far as it tells: ids ascend.
+    /// The greatest id of any checkpoint in the log up to this entry, as far as it tells.
     pub fn greatest_checkpoint(&self) -> Option<CheckpointId> {
         let own = self.manifest().map(|manifest| manifest.checkpoint);
         own.max(CheckpointId::new(self.greatest_checkpoint).ok())
