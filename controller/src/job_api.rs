@@ -78,6 +78,12 @@ pub struct JobView {
     /// The newest completed checkpoint.
     #[serde(default)]
     pub last_checkpoint: Option<CheckpointView>,
+    /// The numbers of retained entries of its log that cannot be read: what they hold is unlisted.
+    #[serde(default)]
+    pub damaged_entries: Vec<u64>,
+    /// Checkpoints from this number on are in none of them.
+    #[serde(default)]
+    pub damaged_below: Option<u64>,
     /// How many checkpoints this process completed.
     #[serde(default)]
     pub completed_checkpoint_count: u64,

@@ -173,6 +173,9 @@ mod tests {
         let newest = "checkpoint 7 is the one that the job goes on from; it can be released when \
                       a newer one is complete";
         assert!(!says(&release, 409, newest));
+        let damaged =
+            "checkpoint 7 may be in `entry-8` of the checkpoint log, which cannot be read";
+        assert!(!says(&release, 409, damaged));
         assert!(!says(&release, 404, "the job answers 404 Not Found"));
         let savepoint = JobCommand::Savepoint {
             name: "now".to_owned(),

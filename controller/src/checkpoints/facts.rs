@@ -169,6 +169,13 @@ impl TellingJob {
             .any(|view| i64::try_from(view.id) == Ok(id))
     }
 
+    /// Whether its log may retain it: it says so, or has entries that nobody can read.
+    pub(super) fn may_retain(&self, id: i64) -> bool {
+        let below = self.view.damaged_below;
+        let is_below = below.is_none_or(|below| u64::try_from(id).is_ok_and(|id| id < below));
+        self.retains(id) || is_below && !self.view.damaged_entries.is_empty()
+    }
+
     pub(super) fn named(&self, name: &str) -> Option<&CheckpointView> {
         let mut checkpoints = self.checkpoints.iter();
         checkpoints.find(|view| view.name.as_deref() == Some(name))

@@ -138,7 +138,7 @@ pub fn is_mirrored(objects: &[Arc<Checkpoint>], retained: &[CheckpointView]) -> 
     mirrored == retained.collect()
 }
 
-/// The objects of what is not retained, with their numbers, oldest first.
+/// The objects of what is surely not retained, with their numbers, oldest first.
 fn superfluous(own: &[&Checkpoint], telling: &TellingJob) -> Vec<(i64, Change)> {
     let live = own
         .iter()
@@ -146,7 +146,7 @@ fn superfluous(own: &[&Checkpoint], telling: &TellingJob) -> Vec<(i64, Change)> 
     let mut gone: Vec<(i64, Change)> = live
         .filter_map(|object| {
             let id = id_of(object)?;
-            (!telling.retains(id)).then(|| (id, Change::drop(object)))
+            (!telling.may_retain(id)).then(|| (id, Change::drop(object)))
         })
         .collect();
     gone.sort_by_key(|(id, _)| *id);

@@ -162,7 +162,7 @@ impl<'a> Release<'a> {
 
     /// Whether the job's log does not name it any more, as the job tells or has answered.
     fn is_done(&self) -> bool {
-        let is_told = |telling: &TellingJob| !telling.retains(self.id);
+        let is_told = |telling: &TellingJob| !telling.may_retain(self.id);
         let is_answered = !self.is_elsewhere && self.refused().is_some_and(|it| it.is_gone);
         is_answered || self.telling().is_some_and(is_told)
     }
@@ -285,6 +285,19 @@ impl<'a> Release<'a> {
         }
     }
 
+    /// The same where the checkpoint may be in an entry that nobody can read.
+    fn damaged_advice(&self) -> Option<String> {
+        let telling = self.telling().filter(|telling| !telling.retains(self.id))?;
+        let entry = telling.view.damaged_entries.last()?;
+        let storage = self.access.as_ref().map(|access| &access.storage);
+        let (folder, entry) = (self.folder.as_ref()?, format!("entry-{entry}"));
+        let command = command_line(&["checkpoints", "release", folder, &entry], storage);
+        let job_name = &self.observed.job_name;
+        Some(format!(
+            "suspend {job_name} and remove them with `{command}`"
+        ))
+    }
+
     /// What a person can do. A command beside a job that runs would throw it back.
     fn advice(&self) -> String {
         let observed = self.observed;
@@ -292,6 +305,9 @@ impl<'a> Release<'a> {
         let phase = self.telling().map(|telling| telling.view.phase);
         let is_over = matches!(phase, Some(Phase::Finished | Phase::Stopped));
         if phase.is_some() && !is_over && !observed.is_namespace_terminating {
+            if let Some(advice) = self.damaged_advice() {
+                return advice;
+            }
             let status = self.object.status.as_ref();
             let what_then = match status.and_then(|status| status.kind) {
                 Some(CheckpointKind::Savepoint) => {

@@ -27,6 +27,12 @@ const STANDARD_INPUT: &str = "-";
 /// The manifest or an option is wrong, or the job cannot be started.
 pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     let start_from = args.start_from.as_ref();
+    if let Some(text) = start_from.filter(|text| is_bare_path(text)) {
+        return Err(Failure::invalid(format!(
+            "--start-from {text}: a folder begins with `/` or `./`, unlike a checkpoint's name; \
+             write --start-from ./{text}"
+        )));
+    }
     // In quotes, since a URL may hold what means something in YAML.
     args.manifest
         .sets
@@ -60,6 +66,11 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     })?;
     tell_end(&ended, &config, args.json);
     Ok(ended.exit_code())
+}
+
+/// Whether it can only be meant as a path, but does not begin as one.
+fn is_bare_path(text: &str) -> bool {
+    text.contains('/') && !text.contains(':') && !text.starts_with(['/', '.'])
 }
 
 /// Checks a manifest.

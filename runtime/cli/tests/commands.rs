@@ -34,6 +34,7 @@ use rstest::rstest;
 #[case("start-from.txt", &["run", "job.yaml", "--set", "spec.startFrom=before-upgrade"])]
 #[case("endless.txt", &["validate", "/dev/zero"])]
 #[case("no-manifest.txt", &["validate", "."])]
+#[case("bare-start-from.txt", &["run", "job.yaml", "--start-from", "tidegate-data/default/day1#9"])]
 #[case("bad-start-from.txt", &["run", "job.yaml", "--start-from", "newest!"])]
 #[case("no-folder.txt", &["checkpoints", "list", "absent"])]
 #[case("empty-folder.txt", &["checkpoints", "list", "."])]

@@ -59,6 +59,14 @@ pub enum StartError {
         /// Why it cannot be had, and what there is.
         problem: String,
     },
+    /// The checkpoint to start from may be there, but its entry in the log cannot be read.
+    #[error("cannot start from {wanted}: {problem}")]
+    StartFromUnreadable {
+        /// What was asked for.
+        wanted: String,
+        /// The entry, what is wrong with it, and what to do.
+        problem: String,
+    },
     /// The state found does not fit the job.
     #[error("cannot go on from checkpoint {checkpoint}")]
     State {
@@ -106,7 +114,8 @@ impl StartError {
                     | StorageError::Entry { .. }
                     | StorageError::UnknownFormat { .. },
                 ..
-            } => FailureCategory::CheckpointUnreadable.as_str(),
+            }
+            | Self::StartFromUnreadable { .. } => FailureCategory::CheckpointUnreadable.as_str(),
             Self::Storage { source, .. } => source.category(),
             Self::StartFrom { .. } => FailureCategory::CheckpointMissing.as_str(),
             Self::State { .. } => FailureCategory::StateIncompatible.as_str(),
@@ -120,7 +129,10 @@ impl StartError {
     pub const fn may_heal(&self) -> bool {
         matches!(
             self,
-            Self::Storage { .. } | Self::StartFrom { .. } | Self::State { .. }
+            Self::Storage { .. }
+                | Self::StartFrom { .. }
+                | Self::StartFromUnreadable { .. }
+                | Self::State { .. }
         )
     }
 }
@@ -163,6 +175,7 @@ impl Exit {
             | StartError::StartFrom { .. }
             | StartError::Listen { .. } => Self::Invalid,
             StartError::Storage { .. }
+            | StartError::StartFromUnreadable { .. }
             | StartError::State { .. }
             | StartError::Certificates(_)
             | StartError::System { .. } => Self::Failed,

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tidegate_api::job_config::JobConfig;
 use tidegate_engine::JobGraph;
 use tidegate_protocol::{
-    CoordinatorConfig, JobOutcome, Manifest, OperatorKind, OperatorPlan, Parallelism, RestartPolicy,
+    CoordinatorConfig, JobOutcome, OperatorKind, OperatorPlan, Parallelism, RestartPolicy,
 };
 use tokio::runtime::{Builder, Runtime};
 
@@ -118,7 +118,7 @@ async fn run(
             if !config.linger {
                 tell_start(config, status, &serving);
             }
-            announce(&graph, prepared, status);
+            announce(config, &graph, prepared, status);
         })
         .await;
     for server in serving {
@@ -173,7 +173,7 @@ fn tell_start(config: &JobConfig, status: &JobStatus, serving: &[Serving]) {
 }
 
 /// Tells what a user should know before anything runs.
-fn announce(graph: &JobGraph, prepared: &Prepared, status: &JobStatus) {
+fn announce(config: &JobConfig, graph: &JobGraph, prepared: &Prepared, status: &JobStatus) {
     let now_ms = system_ms();
     let known = status.view().warnings;
     for source in graph.unreplayable_sources() {
@@ -185,18 +185,9 @@ fn announce(graph: &JobGraph, prepared: &Prepared, status: &JobStatus) {
             status.publish(now_ms, JobEvent::Warning { message });
         }
     }
-    if let Some(manifest) = prepared.finished() {
-        let message = finished_before(manifest);
+    if let Some(message) = prepared.finished_notice(config) {
         status.publish(now_ms, JobEvent::Notice { message });
     }
-}
-
-fn finished_before(manifest: &Manifest) -> String {
-    format!(
-        "this job has finished before, with checkpoint {}: all of its input is read; to run it \
-         afresh, start it from Empty (`--start-from Empty`), with another place for its results",
-        manifest.checkpoint
-    )
 }
 
 fn job_view(config: &JobConfig, graph: &JobGraph, supervisor: &SupervisorLink) -> JobView {
@@ -218,6 +209,8 @@ fn job_view(config: &JobConfig, graph: &JobGraph, supervisor: &SupervisorLink) -
         process_restart_count: supervisor.restart_count(),
         last_failure: None,
         last_checkpoint: None,
+        damaged_entries: Vec::new(),
+        damaged_below: None,
         completed_checkpoint_count: 0,
         failed_checkpoint_count: 0,
         failing_checkpoint_count: 0,

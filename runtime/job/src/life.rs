@@ -68,7 +68,7 @@ pub(crate) struct Life<'a> {
 
 /// What came of preparing.
 enum Preparation {
-    Done(Prepared),
+    Done(Box<Prepared>),
     /// Told to stop meanwhile.
     Stopped,
 }
@@ -98,7 +98,7 @@ impl Life<'_> {
                 }
             }
             let began = tokio::time::Instant::now();
-            let outcome = self.drive(prepared).await?;
+            let outcome = self.drive(*prepared).await?;
             if began.elapsed() > STABLE {
                 retry = FIRST_RETRY;
             }
@@ -170,7 +170,7 @@ impl Life<'_> {
                 Ok(prepared)
             });
             match checked {
-                Ok(prepared) => return Ok(Preparation::Done(prepared)),
+                Ok(prepared) => return Ok(Preparation::Done(Box::new(prepared))),
                 Err(error) if self.config.linger && error.may_heal() => {
                     let reason = describe(&error);
                     if self.blocked(error.category(), reason, retry).await {
@@ -195,13 +195,15 @@ impl Life<'_> {
         for (number, manifest) in &prepared.checkpoints {
             self.status.add_checkpoint(*number, manifest.clone());
         }
+        // Of what an earlier look could read, some may be damaged by now.
         self.status.set_retained(&numbers);
+        self.status.set_retained(&prepared.retained);
     }
 
     /// Waits to be let go.
     async fn hold(
         &mut self,
-        prepared: Prepared,
+        prepared: Box<Prepared>,
         retry: &mut Duration,
     ) -> Result<Preparation, StartError> {
         let restored = prepared.base.as_ref().map(|manifest| manifest.checkpoint);

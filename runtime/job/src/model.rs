@@ -328,6 +328,13 @@ pub struct JobView {
     pub last_failure: Option<FailureView>,
     /// The newest completed checkpoint.
     pub last_checkpoint: Option<CheckpointView>,
+    /// The numbers of retained entries of the checkpoint log that cannot be read, ascending: what
+    /// they hold is kept, but not listed.
+    #[serde(default)]
+    pub damaged_entries: Vec<u64>,
+    /// Checkpoints from this number on are in none of them, if it is known.
+    #[serde(default)]
+    pub damaged_below: Option<u64>,
     /// How many checkpoints this process completed.
     pub completed_checkpoint_count: u64,
     /// How many checkpoints failed in this process.

@@ -7,7 +7,9 @@ use tidegate_api::job_config::{JobConfig, StartPoint, StorageConfig};
 use tidegate_protocol::{
     Base, CheckpointId, JobPlan, LogNumber, Manifest, Parallelism, StartFrom, check_restore,
 };
-use tidegate_storage::{JobFolder, Latest, StorageError, StorageUrl, Store, StoreOptions};
+use tidegate_storage::{
+    DamagedEntry, JobFolder, Latest, StorageError, StorageUrl, Store, StoreOptions,
+};
 
 use crate::clock::system_ms;
 use crate::error::StartError;
@@ -24,17 +26,36 @@ pub(crate) struct Prepared {
     pub(crate) newer: Option<LogNumber>,
     /// What the first attempt would go on from now.
     pub(crate) base: Option<Manifest>,
-    /// Every retained checkpoint, ascending.
+    /// Whether that is where this job itself was last.
+    goes_on: bool,
+    /// The entries of every retained checkpoint, ascending, whether they can be read or not.
+    pub(crate) retained: Vec<LogNumber>,
+    /// Those that can be read, ascending.
     pub(crate) checkpoints: Vec<(LogNumber, Manifest)>,
 }
 
 impl Prepared {
-    /// The final checkpoint of a job that has finished before and would go on from there.
-    pub(crate) fn finished(&self) -> Option<&Manifest> {
-        let is_latest = matches!(self.start_from, StartFrom::Latest);
-        self.base
-            .as_ref()
-            .filter(|manifest| manifest.is_final && is_latest)
+    /// What a user should know where the state to start from is that of a job at its end: nothing
+    /// is read then.
+    pub(crate) fn finished_notice(&self, config: &JobConfig) -> Option<String> {
+        let manifest = self.base.as_ref().filter(|manifest| manifest.is_final)?;
+        let checkpoint = manifest.checkpoint;
+        if self.goes_on {
+            return Some(format!(
+                "this job has finished before, with checkpoint {checkpoint}: all of its input is \
+                 read; to run it afresh, start it from Empty (`--start-from Empty`), with another \
+                 place for its results"
+            ));
+        }
+        let folder = match (&self.start_from, &config.start_from) {
+            (StartFrom::Latest, _) | (_, StartPoint::Latest | StartPoint::Empty) => "another job",
+            (_, StartPoint::Checkpoint { folder, .. }) => &format!("`{folder}`"),
+        };
+        Some(format!(
+            "checkpoint {checkpoint} of {folder} was taken when that job had finished: there is \
+             nothing left to read; start from an earlier checkpoint or a savepoint of it, or from \
+             Empty"
+        ))
     }
 
     /// Checks that the plan fits the state that it would go on from.
@@ -88,13 +109,20 @@ pub(crate) async fn prepare(
         true => StartFrom::Latest,
         false => start_from(config, &folder).await?,
     };
+    let own = latest.as_ref().map(|latest| latest.entry.base());
+    let goes_on = start_from == StartFrom::Latest && matches!(own, Some(Base::Checkpoint(_)));
     Ok(Prepared {
         base: base(&start_from, latest.as_ref()),
+        goes_on,
         folder,
         start_from,
         start_generation,
         is_known,
         newer,
+        retained: latest
+            .as_ref()
+            .map(|latest| latest.entry.retained.clone())
+            .unwrap_or_default(),
         checkpoints: latest.map(|latest| latest.checkpoints).unwrap_or_default(),
     })
 }
@@ -189,20 +217,46 @@ async fn find(
             url: name.to_owned(),
             source,
         })?;
-    let checkpoints = latest.map(|latest| latest.checkpoints).unwrap_or_default();
-    let manifests = checkpoints.into_iter().rev().map(|(_, manifest)| manifest);
-    let manifests: Vec<_> = manifests.collect();
-    let ids = manifests.iter().map(|manifest| manifest.checkpoint);
+    let (checkpoints, mut damaged) = latest
+        .map(|latest| (latest.checkpoints, latest.damaged))
+        .unwrap_or_default();
+    let ids = checkpoints.iter().rev().map(|(_, it)| it.checkpoint);
     let there = describe(&ids.collect::<Vec<_>>());
-    let is_wanted =
-        |manifest: &Manifest| checkpoint_id.is_none_or(|id| manifest.checkpoint.get() == id);
-    manifests
-        .into_iter()
-        .find(is_wanted)
-        .ok_or_else(|| StartError::StartFrom {
+    let is_wanted = |(_, manifest): &(LogNumber, Manifest)| {
+        checkpoint_id.is_none_or(|id| manifest.checkpoint.get() == id)
+    };
+    let found = checkpoints.into_iter().rev().find(is_wanted);
+    // A number that is there is what was meant; else an entry that nobody can read may hold it.
+    match (&found, checkpoint_id) {
+        (Some(_), Some(_)) => damaged.clear(),
+        (Some((number, _)), None) => damaged.retain(|entry| entry.number > *number),
+        (None, _) => {}
+    }
+    match (damaged.last(), found) {
+        (None, Some((_, manifest))) => Ok(manifest),
+        (None, None) => Err(StartError::StartFrom {
             wanted,
             problem: format!("it is not there; {there}"),
-        })
+        }),
+        (Some(newest), _) => Err(StartError::StartFromUnreadable {
+            wanted,
+            problem: perhaps_it(name, &damaged, newest, &there),
+        }),
+    }
+}
+
+/// What is wrong with entries that may hold the wanted checkpoint, and what can be done.
+fn perhaps_it(name: &str, damaged: &[DamagedEntry], newest: &DamagedEntry, there: &str) -> String {
+    let numbers = damaged
+        .iter()
+        .map(|entry| format!("`entry-{}`", entry.number));
+    let numbers = numbers.collect::<Vec<_>>().join(", ");
+    let (number, problem) = (newest.number, &newest.problem);
+    format!(
+        "{numbers} of its log may be it and cannot be read: {problem}; or name a checkpoint as \
+         `{name}#N` ({there}); or give the entry up with `tidegate checkpoints release {name} \
+         entry-{number}` while its job does not run"
+    )
 }
 
 fn describe(newest_first: &[CheckpointId]) -> String {
@@ -215,7 +269,89 @@ fn describe(newest_first: &[CheckpointId]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
+    use serde_json::json;
+    use tidegate_protocol::Entry;
+
     use super::*;
+
+    /// A folder whose log has checkpoints 1, 2 and 3 as entries 2, 3 and 4, and a fence above;
+    /// what one of the entries says is cut short.
+    async fn folder_with_damaged(storage: &Path, damaged: u64) -> JobFolder {
+        let url = StorageUrl::parse(storage.to_str().unwrap()).unwrap();
+        let store = Store::open(&url, StoreOptions::default()).await.unwrap();
+        let folder = JobFolder::at(store);
+        for number in 1..=5 {
+            let manifest = json!({
+                "checkpoint": number.max(2) - 1, "kind": "Checkpoint", "attempt": 1,
+                "triggeredMs": 1, "completedMs": 2, "parallelism": 1, "maxParallelism": 128,
+                "planFingerprint": "0", "isFinal": false, "operators": [],
+            });
+            let base = json!(if number == 1 {
+                json!("empty")
+            } else {
+                json!({"checkpoint": 4})
+            });
+            let body = match number {
+                1 | 5 => json!({"createdMs": 1, "writer": "test", "base": base}),
+                _ => manifest,
+            };
+            let kind = if matches!(number, 1 | 5) {
+                "fence"
+            } else {
+                "checkpoint"
+            };
+            let entry = json!({
+                "format": tidegate_protocol::FORMAT_VERSION, "number": number, "nonce": number,
+                "retained": (2..=number.min(4)).collect::<Vec<u64>>(), kind: body,
+            });
+            let entry: Entry = serde_json::from_value(entry).unwrap();
+            folder.append(&entry).await;
+        }
+        let path = storage.join(format!("log/{damaged:020}.json"));
+        let content = std::fs::read(&path).unwrap();
+        std::fs::write(&path, &content[..content.len() / 2]).unwrap();
+        folder
+    }
+
+    async fn found(damaged: u64, checkpoint_id: Option<u64>) -> Result<u64, (String, String)> {
+        let storage = tempfile::tempdir().unwrap();
+        let folder = folder_with_damaged(storage.path(), damaged).await;
+        let found = find(&folder, "/day1", checkpoint_id).await;
+        found
+            .map(|manifest| manifest.checkpoint.get())
+            .map_err(|error| (error.category().to_owned(), error.to_string()))
+    }
+
+    #[tokio::test]
+    async fn the_newest_checkpoint_is_none_that_an_unreadable_entry_lies_above() {
+        let (category, error) = found(4, None).await.unwrap_err();
+        assert_eq!(category, "CheckpointUnreadable");
+        assert!(
+            error.contains("the newest checkpoint of `/day1`: `entry-4` of"),
+            "{error}"
+        );
+        assert!(error.contains("cannot be read: "), "{error}");
+        assert!(error.contains("`/day1#N` (retained are 2, 1)"), "{error}");
+        assert!(
+            error.contains("`tidegate checkpoints release /day1 entry-4`"),
+            "{error}"
+        );
+        // Below it, a damaged one is none of this start's business.
+        assert_eq!(found(3, None).await, Ok(3));
+    }
+
+    #[tokio::test]
+    async fn a_checkpoint_by_its_number_is_had_beside_an_unreadable_entry_or_may_be_in_it() {
+        assert_eq!(found(4, Some(2)).await, Ok(2));
+        let (category, error) = found(4, Some(3)).await.unwrap_err();
+        assert_eq!(category, "CheckpointUnreadable");
+        assert!(
+            error.contains("checkpoint 3 of `/day1`: `entry-4` of its log may be"),
+            "{error}"
+        );
+    }
 
     #[test]
     fn what_is_there_is_named_when_the_wanted_one_is_not() {

@@ -64,12 +64,13 @@ impl JobStatus {
         self.events.subscribe()
     }
 
-    /// Takes note of what the log retains now; each of them is to be added by itself.
+    /// Takes note of what the log retains now; each of them that can be read was added by itself.
     pub(crate) fn set_retained(&self, retained: &[LogNumber]) {
         let mut inner = self.lock();
         inner
             .checkpoints
             .retain(|number, _| retained.contains(number));
+        inner.note_damaged(retained);
         inner.job.last_checkpoint = inner.newest_checkpoint();
     }
 
@@ -139,6 +140,13 @@ impl JobStatus {
         Some(CheckpointDetail::new(*number, manifest))
     }
 
+    /// The entries that cannot be read, if they may hold this checkpoint.
+    pub(crate) fn damaged_with(&self, id: u64) -> Option<Vec<u64>> {
+        let job = &self.lock().job;
+        let is_below = job.damaged_below.is_none_or(|below| id < below);
+        (is_below && !job.damaged_entries.is_empty()).then(|| job.damaged_entries.clone())
+    }
+
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Every change below is a plain assignment, whole whatever panicked beside it.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
@@ -146,6 +154,26 @@ impl JobStatus {
 }
 
 impl Inner {
+    /// What is retained but was not read. Ids ascend in the log, so what a later entry has bounds
+    /// them; it counts on when that one is retained no more.
+    fn note_damaged(&mut self, retained: &[LogNumber]) {
+        let unread = retained.iter().copied();
+        let unread: Vec<_> = unread
+            .filter(|number| !self.checkpoints.contains_key(number))
+            .collect();
+        let numbers: Vec<_> = unread.iter().map(|number| number.get()).collect();
+        if numbers != self.job.damaged_entries {
+            self.job.damaged_entries = numbers;
+            self.job.damaged_below = None;
+        }
+        let Some(highest) = unread.last() else {
+            return;
+        };
+        let mut later = self.checkpoints.range(highest.next()..);
+        let later = later.next().map(|(_, manifest)| manifest.checkpoint.get());
+        self.job.damaged_below = self.job.damaged_below.or(later);
+    }
+
     fn newest_checkpoint(&self) -> Option<CheckpointView> {
         let (number, manifest) = self.checkpoints.last_key_value()?;
         Some(CheckpointView::new(*number, manifest))

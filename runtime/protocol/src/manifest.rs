@@ -152,6 +152,12 @@ impl Entry {
         }
     }
 
+    /// The greatest id of any checkpoint in the log up to this entry, as far as it tells.
+    pub fn greatest_checkpoint(&self) -> Option<CheckpointId> {
+        let own = self.manifest().map(|manifest| manifest.checkpoint);
+        own.max(CheckpointId::new(self.greatest_checkpoint).ok())
+    }
+
     /// What an attempt goes on from that finds this entry to be the highest.
     pub fn base(&self) -> Base {
         match &self.body {
@@ -233,6 +239,10 @@ pub struct Entry {
     /// same starts from the latest; whoever comes with an older one does not start.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub start_generation: u64,
+    /// The greatest id of any checkpoint that the log had when this was appended, of a fence and a
+    /// release; 0: none, or an older version wrote it. Read it by [`Entry::greatest_checkpoint`].
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub greatest_checkpoint: u64,
     /// What it says.
     #[serde(flatten)]
     pub body: EntryBody,

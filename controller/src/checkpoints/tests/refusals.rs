@@ -77,6 +77,44 @@ fn beside_a_job_that_runs_no_command_is_advised() {
 }
 
 #[test]
+fn what_may_be_in_an_entry_that_cannot_be_read_is_neither_dropped_nor_counted_as_released() {
+    let mut observed = refused(false, 1000, Some("before"));
+    observed.refused.clear();
+    let mut telling = telling(vec![view(9, None)]);
+    telling.view.damaged_entries = vec![8];
+    observed.telling = Some(telling);
+    let asked = plan(&observed, &settings());
+    assert_eq!(asked.asks[0].1.command, JobCommand::Release { id: 7 });
+    // One that nobody deletes stays.
+    Arc::make_mut(&mut observed.objects[0])
+        .metadata
+        .deletion_timestamp = None;
+    let kept = plan(&observed, &settings());
+    let changes = names(&[kept.answers, kept.mirror].concat());
+    assert!(
+        !changes.iter().any(|it| it.starts_with("drop")),
+        "{changes:?}"
+    );
+    // What was taken after the damage is not in it.
+    observed.telling.as_mut().unwrap().view.damaged_below = Some(7);
+    let gone = plan(&observed, &settings());
+    let changes = names(&[gone.answers, gone.mirror].concat());
+    assert!(changes.contains(&"drop before".to_owned()), "{changes:?}");
+}
+
+#[test]
+fn the_advice_for_an_entry_that_cannot_be_read_gives_up_that_entry() {
+    let mut observed = refused(false, 120_000, None);
+    let mut telling = telling(vec![view(9, None)]);
+    telling.view.damaged_entries = vec![8];
+    observed.telling = Some(telling);
+    let message = left(&observed);
+    let command = "suspend orders and remove them with `tidegate checkpoints release \
+                   s3://bucket/x/shop/orders entry-8`";
+    assert!(message.ends_with(command), "{message}");
+}
+
+#[test]
 fn where_no_job_runs_the_whole_command_is_told() {
     let mut observed = refused(false, 120_000, None);
     (observed.telling, observed.has_pods) = (None, false);

@@ -167,6 +167,7 @@ async fn append(folder: &JobFolder, number: u64, retained: &[u64], body: EntryBo
         nonce: number,
         retained: retained.iter().map(|number| log_number(*number)).collect(),
         start_generation: 0,
+        greatest_checkpoint: 0,
         body,
     };
     assert!(matches!(

@@ -178,7 +178,16 @@ impl StandardOptions {
             "restart-attempts" => config.restart.attempts = number(name, value)?,
             "start-from" => {
                 let parsed = StartFrom::parse(value);
-                self.start_from = parsed.map_err(|error| invalid(name, value, error))?;
+                self.start_from = parsed.map_err(|error| match is_bare_path(value) {
+                    true => {
+                        let problem = format!(
+                            "a folder begins with `/` or `./`, unlike a checkpoint's name; write \
+                             `./{value}`"
+                        );
+                        invalid(name, value, problem)
+                    }
+                    false => invalid(name, value, error),
+                })?;
             }
             "listen" => config.listen_address = Some(value.to_owned()),
             "log-level" => config.log_level = log_level(value)?,
@@ -203,6 +212,11 @@ impl StandardOptions {
             problem: error.to_string(),
         })
     }
+}
+
+/// Whether it can only be meant as a path, but does not begin as one.
+fn is_bare_path(text: &str) -> bool {
+    text.contains('/') && !text.contains(':') && !text.starts_with(['/', '.'])
 }
 
 fn number<T>(name: &str, value: &str) -> Result<T, ArgumentError>

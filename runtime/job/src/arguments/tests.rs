@@ -85,6 +85,12 @@ fn a_refused_line_says_what_to_write() {
     assert!(refusal("--parallelism 0", true).contains("at least 1"));
     assert!(refusal("--log-level loud", true).contains("error, warn, info"));
     assert!(refusal("--start-from latest", true).contains("neither Latest, nor Empty"));
+    let relative = refusal("--start-from data/default/job#7", true);
+    assert!(
+        relative.contains("write `./data/default/job#7`"),
+        "{relative}"
+    );
+    assert!(refusal("--start-from s3:/bucket/job", true).contains("neither Latest"));
 }
 
 #[test]

@@ -158,12 +158,15 @@ pub(super) async fn release(
     ConnectInfo(seat): ConnectInfo<Seat>,
     Path(id): Path<String>,
 ) -> Answer<StatusCode> {
-    let number = id
-        .parse()
-        .ok()
-        .filter(|id| api.status.checkpoint(*id).is_some());
-    let checkpoint = number.and_then(|number| CheckpointId::new(number).ok());
-    let checkpoint = checkpoint.ok_or_else(|| Problem::no_such_checkpoint(&id))?;
+    let number = id.parse().ok();
+    let listed = number.filter(|id| api.status.checkpoint(*id).is_some());
+    let checkpoint = listed.and_then(|number| CheckpointId::new(number).ok());
+    let checkpoint = checkpoint.ok_or_else(|| {
+        match number.and_then(|number| api.status.damaged_with(number)) {
+            Some(entries) => Problem::perhaps_damaged(&id, &entries, &api.status.view().folder),
+            None => Problem::no_such_checkpoint(&id),
+        }
+    })?;
     api.ask(&seat, Ask::Release { checkpoint }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

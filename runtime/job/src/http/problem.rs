@@ -41,6 +41,20 @@ impl Problem {
         Self::new(StatusCode::NOT_FOUND, "NoSuchCheckpoint", detail)
     }
 
+    /// A checkpoint that is not listed, but may be in an entry of the log that cannot be read. The
+    /// controller takes other words for a checkpoint that is gone.
+    pub(super) fn perhaps_damaged(id: &str, entries: &[u64], folder: &str) -> Self {
+        let names = entries.iter().map(|number| format!("`entry-{number}`"));
+        let names = names.collect::<Vec<_>>().join(", ");
+        let last = entries.last().copied().unwrap_or_default();
+        let detail = format!(
+            "checkpoint {id} may be in {names} of the checkpoint log, which cannot be read; \
+             restore that from a backup, or stop the job and give it up with `tidegate \
+             checkpoints release {folder} entry-{last}`"
+        );
+        Self::new(StatusCode::CONFLICT, "CheckpointUnreadable", detail)
+    }
+
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BadRequest", detail)
     }

@@ -78,6 +78,17 @@ impl Client {
         answer.unwrap().status().as_u16()
     }
 
+    /// The status of a deletion that is refused, and the problem told.
+    pub(crate) fn delete_refused(&self, path: &str) -> (u16, Value) {
+        let answer = self.agent.delete(format!("{}{path}", self.base)).call();
+        let mut answer = answer.unwrap();
+        let body = answer.body_mut().read_to_string().unwrap();
+        (
+            answer.status().as_u16(),
+            serde_json::from_str(&body).unwrap(),
+        )
+    }
+
     pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !condition(self) {

@@ -223,6 +223,63 @@ fn a_damaged_checkpoint_blocks_the_job_until_it_is_repaired() {
     end(process);
 }
 
+/// The log entry of a checkpoint: its number and its file.
+fn entry_of(job: &TestJob, id: u64) -> (u64, PathBuf) {
+    let wanted = format!("\"checkpoint\":{id},");
+    let is_it = |(path, content): &(PathBuf, Vec<u8>)| {
+        path.parent().is_some_and(|folder| folder.ends_with("log"))
+            && String::from_utf8_lossy(content).contains(&wanted)
+    };
+    let (path, _) = job.files().into_iter().find(is_it).unwrap();
+    let number = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
+    (number, path)
+}
+
+#[test]
+fn a_savepoint_whose_entry_is_damaged_is_not_gone_for_those_who_ask() {
+    let mut job = TestJob::on_a_cluster(1);
+    let (mut process, client) = start(&job);
+    process.wait_for_checkpoint();
+    let (status, answer) = client.post("/v1/savepoints", &Value::Null);
+    assert_eq!(status, 201, "{answer}");
+    let id = answer["checkpoint"].as_u64().unwrap();
+    end(process);
+    let (number, path) = entry_of(&job, id);
+    let whole = fs::read(&path).unwrap();
+    fs::write(&path, &whole[..whole.len() / 2]).unwrap();
+
+    job.config["checkpoint"]["intervalMs"] = json!(null);
+    let (process, client) = start(&job);
+    let view = client.wait_for_phase("Running");
+    assert_eq!(view["damagedEntries"], json!([number]), "{view}");
+    let (status, problem) = client.delete_refused(&format!("/v1/checkpoints/{id}"));
+    assert_eq!(
+        (status, &problem["category"]),
+        (409, &json!("CheckpointUnreadable"))
+    );
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(!detail.contains("not retained"), "{detail}");
+    assert!(
+        detail.contains(&format!("default/numbers entry-{number}`")),
+        "{detail}"
+    );
+    // What is newer than a checkpoint that can be read is in no older entry.
+    assert!(view["damagedBelow"].as_u64() > Some(id), "{view}");
+    assert_eq!(
+        client.delete(&format!("/v1/checkpoints/{}", id + 1000)),
+        404
+    );
+    end(process);
+    fs::write(&path, &whole).unwrap();
+    let (process, client) = start(&job);
+    assert_eq!(
+        client.wait_for_phase("Running")["damagedEntries"],
+        json!([])
+    );
+    assert_eq!(client.delete(&format!("/v1/checkpoints/{id}")), 204);
+    end(process);
+}
+
 #[test]
 fn settings_change_while_the_job_runs() {
     let mut job = TestJob::on_a_cluster(1);

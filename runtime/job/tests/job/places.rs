@@ -12,7 +12,7 @@ use tidegate::engine::{Result, Sink, SinkContext, SinkRecovery};
 use tidegate::prelude::{FileSink, Lines, Pipeline};
 
 use crate::numbers::Numbers;
-use crate::support::{TestJob, end};
+use crate::support::{TestJob, end, named};
 
 /// What a process does that writes each number to a file as it comes.
 #[derive(Debug, Clone, serde::Serialize, serde::Deserialize)]
@@ -180,6 +180,28 @@ fn what_a_killed_job_had_not_committed_is_committed_by_the_one_that_starts_from_
     let (code, events) = job.run();
     assert_eq!(code, 0, "{events:#?}");
     assert_exact(&job);
+}
+
+#[test]
+fn a_job_that_starts_from_the_end_of_another_one_says_that_nothing_is_left_to_read() {
+    let mut job = job();
+    assert_eq!(job.run().0, 0);
+    start_from_it(&mut job);
+    let (code, events) = job.run();
+    assert_eq!(code, 0, "{events:#?}");
+    let notices = named(&events, "notice");
+    let message = notices[0]["message"].as_str().unwrap();
+    let is_told = message.contains("default/numbers` was taken when that job had finished");
+    assert!(is_told, "{message}");
+    assert_eq!(end(&events)["progress"]["recordsRead"], 0);
+    // By then it has an end of its own.
+    job.config["startFrom"] = json!({"kind": "Latest"});
+    let (_, events) = job.run();
+    let again = named(&events, "notice")[0]["message"].clone();
+    assert!(
+        again.as_str().unwrap().contains("this job has finished"),
+        "{again}"
+    );
 }
 
 #[test]

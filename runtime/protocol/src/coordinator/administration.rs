@@ -306,7 +306,8 @@ impl Administration {
         let next = previous.next();
         let generation = highest.start_generation;
         let body = self.body(base);
-        let entry = self.out.new_entry(next, retained, generation, body);
+        let mut entry = self.out.new_entry(next, retained, generation, body);
+        entry.greatest_checkpoint = content.greatest_checkpoint().map_or(0, CheckpointId::get);
         self.append(entry, Some(previous), content, then);
     }
 

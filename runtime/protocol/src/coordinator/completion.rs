@@ -87,7 +87,9 @@ impl Coordinator {
             base: running.log.base.clone(),
         };
         let number = running.log.next_number();
-        let entry = self.out.new_entry(number, retained, generation, body);
+        let mut entry = self.out.new_entry(number, retained, generation, body);
+        let greatest = running.log.greatest_checkpoint;
+        entry.greatest_checkpoint = greatest.map_or(0, CheckpointId::get);
         let append = LogAppend::begin(entry, Some(running.log.head), &mut self.out);
         running.write = Some((append, Writing::Release(requests)));
     }

@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::log_retry::LogRetry;
 use super::outbox::Outbox;
 use super::planted::planted;
-use crate::{Entry, LogNumber};
+use crate::{CheckpointId, Entry, LogNumber};
 
 /// How many entries are asked for at once.
 const MAX_READS_AT_ONCE: usize = 16;
@@ -37,6 +37,12 @@ impl LogContent {
         let readable = self.retained.iter().map(|entry| entry.number);
         let named: BTreeSet<_> = readable.chain(self.damaged.keys().copied()).collect();
         named.into_iter().collect()
+    }
+
+    /// The greatest id of any checkpoint that the log has had, also of those that cannot be read.
+    pub(super) fn greatest_checkpoint(&self) -> Option<CheckpointId> {
+        let entries = self.highest.iter().chain(&self.retained);
+        entries.filter_map(Entry::greatest_checkpoint).max()
     }
 
     /// Why nobody may go on from this log, if so.

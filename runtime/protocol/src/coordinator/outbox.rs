@@ -74,6 +74,7 @@ impl Outbox {
             nonce: crate::hash_key_with_seed(&count, self.nonce_seed),
             retained,
             start_generation,
+            greatest_checkpoint: 0,
             body,
         }
     }

@@ -21,6 +21,8 @@ pub(super) struct LogView {
     damaged: BTreeSet<LogNumber>,
     /// As every entry carries it on.
     pub(super) start_generation: u64,
+    /// The greatest id of any checkpoint that the log has had, also of those that cannot be read.
+    pub(super) greatest_checkpoint: Option<CheckpointId>,
     /// The listing that showed `head` to be the highest.
     numbers: Vec<LogNumber>,
 }
@@ -40,6 +42,7 @@ impl LogView {
             head: fence.number,
             base: fence.base(),
             start_generation: fence.start_generation,
+            greatest_checkpoint: fence.greatest_checkpoint(),
             retained: content.retained,
             damaged: content.damaged.into_keys().collect(),
             numbers,
@@ -73,6 +76,7 @@ impl LogView {
     pub(super) fn count(&mut self, entry: Entry, numbers: Vec<LogNumber>) {
         self.head = entry.number;
         self.base = entry.base();
+        self.greatest_checkpoint = self.greatest_checkpoint.max(entry.greatest_checkpoint());
         self.numbers = numbers;
         let named: BTreeSet<_> = entry.retained.iter().copied().collect();
         self.retained.retain(|entry| named.contains(&entry.number));
@@ -85,12 +89,6 @@ impl LogView {
     /// The number that the attempt's next entry takes.
     pub(super) fn next_number(&self) -> LogNumber {
         self.head.next()
-    }
-
-    /// The greatest id of a retained checkpoint.
-    pub(super) fn greatest_checkpoint(&self) -> Option<CheckpointId> {
-        let manifests = self.retained.iter().filter_map(Entry::manifest);
-        manifests.map(|manifest| manifest.checkpoint).max()
     }
 
     /// The retained savepoint of this name.
@@ -131,8 +129,13 @@ impl LogView {
     pub(super) fn releasable(&self, checkpoint: CheckpointId) -> Result<LogNumber, String> {
         let is_it = |entry: &&Entry| entry.manifest().is_some_and(|m| m.checkpoint == checkpoint);
         let Some(entry) = self.retained.iter().find(is_it) else {
+            // The controller takes "not retained" for a checkpoint that is gone.
+            let found = match self.damaged.is_empty() {
+                true => "not retained",
+                false => "in no entry of the log that can be read",
+            };
             let hint = damaged_hint(self.damaged.iter());
-            return Err(format!("checkpoint {checkpoint} is not retained{hint}"));
+            return Err(format!("checkpoint {checkpoint} is {found}{hint}"));
         };
         if self.base == Base::Checkpoint(entry.number) {
             return Err(format!(

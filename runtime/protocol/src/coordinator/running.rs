@@ -69,7 +69,7 @@ impl Running {
     pub(super) fn new(log: LogView) -> Self {
         let restored = log.base_manifest().map(|manifest| manifest.checkpoint);
         // Above the restored one too, which may be another job's: ids tell workers what is older.
-        let greatest = log.greatest_checkpoint().max(restored);
+        let greatest = log.greatest_checkpoint.max(restored);
         Self {
             attempt: Attempt::of_fence(log.head),
             stage: Stage::WaitingForSlots,

@@ -172,7 +172,8 @@ impl Coordinator {
         } else {
             known_generation(&content).max(self.config.start_generation)
         };
-        let fence = self.out.new_entry(number, retained, generation, body);
+        let mut fence = self.out.new_entry(number, retained, generation, body);
+        fence.greatest_checkpoint = content.greatest_checkpoint().map_or(0, CheckpointId::get);
         if planted!(SkipFence) {
             let log = LogView::of_fence(content, &fence, vec![number]);
             return self.fenced(log);

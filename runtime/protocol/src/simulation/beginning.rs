@@ -135,6 +135,7 @@ fn remember(store: &mut Store, manifest: Manifest) {
         nonce: number.get(),
         retained,
         start_generation: 0,
+        greatest_checkpoint: 0,
         body,
     };
     let fence_body = EntryBody::Fence {

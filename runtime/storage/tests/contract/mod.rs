@@ -58,6 +58,7 @@ pub fn fence(at: u64, nonce: u64) -> Entry {
         nonce,
         retained: Vec::new(),
         start_generation: 0,
+        greatest_checkpoint: 0,
         body: EntryBody::Fence {
             created_ms: 1,
             writer: format!("writer {nonce}"),
@@ -83,6 +84,7 @@ pub fn checkpoint(at: u64, retained: &[u64], files: Vec<StateFile>) -> Entry {
         nonce: at,
         retained,
         start_generation: 0,
+        greatest_checkpoint: 0,
         body: EntryBody::Checkpoint(Manifest {
             checkpoint: CheckpointId::new(at).unwrap(),
             kind: CheckpointKind::Checkpoint,

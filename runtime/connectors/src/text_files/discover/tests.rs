@@ -131,6 +131,21 @@ fn a_link_that_leads_to_another_file_by_now_names_a_new_file() {
 }
 
 #[test]
+fn a_folder_link_that_leads_to_another_folder_by_now_names_new_files() {
+    let folder = folder_of(&["day1/in.txt", "day2/in.txt"]);
+    fs::write(within(&folder, "day2/in.txt"), "of another day\n").unwrap();
+    let link = folder.path().join("current");
+    symlink("day1", &link).unwrap();
+    let input = within(&folder, "current/in.txt");
+    let known = known_as(&input, true);
+    fs::remove_file(&link).unwrap();
+    symlink("day2", &link).unwrap();
+    let splits = cut_of(&input, &known).unwrap();
+    assert_eq!(splits.len(), 1);
+    assert!(splits[0].id.ends_with("/day2/in.txt@0"), "{}", splits[0].id);
+}
+
+#[test]
 fn a_file_whose_place_became_a_link_to_another_one_does_not_hide_that() {
     let folder = folder_of(&["app.log"]);
     let log = within(&folder, "app.log");

@@ -98,6 +98,38 @@ fn a_whole_checkpoint_can_be_started_from_beside_damaged_ones() {
 }
 
 #[test]
+fn an_id_that_an_unreadable_entry_has_is_not_given_again() {
+    // A fence above the checkpoints tells of checkpoint 3 when its entry cannot be read any more.
+    let fenced = start(StartFrom::Latest, |_| {});
+    let start = CoordinatorConfig {
+        start_from: StartFrom::Checkpoint(checkpoint_id(2)),
+        start_generation: 3,
+        ..config()
+    };
+    let mut script = Script::new(start, fenced.log);
+    damage(4)(&mut script);
+    script.event(Event::Start);
+    script.pass(60_000);
+    script.join(1, 4);
+    assert_eq!(script.deployment().restored, Some(checkpoint_id(2)));
+    script.runs(1);
+    script.checkpoint();
+    let newest = script.newest().manifest().unwrap().checkpoint;
+    assert_eq!(newest, checkpoint_id(4));
+}
+
+#[test]
+fn an_id_is_not_given_again_after_its_checkpoint_was_released_while_no_attempt_ran() {
+    let mut script = script_of_three();
+    let task = AdministrationTask::Release(checkpoint_id(3));
+    Tool::new(task, 0).run(&mut script);
+    assert_eq!(
+        script.newest().greatest_checkpoint(),
+        Some(checkpoint_id(3))
+    );
+}
+
+#[test]
 fn the_checkpoint_that_is_to_be_restored_must_be_whole() {
     let script = start(StartFrom::Checkpoint(checkpoint_id(1)), damage(2));
     let (category, reason) = refusal(&script);
