@@ -72,7 +72,7 @@ fn a_savepoint_is_deleted_whether_or_not_the_job_runs_and_nothing_else_with_it()
         if is_suspended {
             suspended(&mut job, true);
         }
-        space.kubectl(&["delete", "checkpoint", "keep", "--timeout=90s"]);
+        space.kubectl(&["delete", "checkpoint", "keep", "--timeout=200s"]);
         space.wait_gone("checkpoint", "keep");
     }
     suspended(&mut job, false);
@@ -88,7 +88,7 @@ fn with_its_last_checkpoint_a_suspended_jobs_last_file_goes() {
     suspended(&mut job, true);
     let folder = format!("checkpoints/{}/counts/state/", space.namespace);
     assert!(!bucket::list(&space, &folder).is_empty());
-    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=120s"]);
+    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=200s"]);
     let left = bucket::list(&space, &folder);
     assert_eq!(left, Vec::<String>::new());
 }
@@ -131,7 +131,7 @@ fn a_job_deleted_and_applied_again_goes_on_from_its_newest_checkpoint() {
             _ => Ok(()),
         }
     });
-    space.kubectl(&["delete", "streamjob", "counts", "--timeout=60s"]);
+    space.kubectl(&["delete", "streamjob", "counts", "--timeout=200s"]);
     job.wait_without_pods(SOON);
     assert_eq!(
         mirrored(&space),
@@ -154,7 +154,7 @@ fn the_policy_delete_removes_every_file_of_the_job_and_no_other() {
     gone.wait_checkpoint_after(1);
     kept.wait_checkpoint_after(1);
     savepoint(&space, "counts", "manual");
-    space.kubectl(&["delete", "streamjob", "counts", "--timeout=150s"]);
+    space.kubectl(&["delete", "streamjob", "counts", "--timeout=200s"]);
     let folder = format!("checkpoints/{}/counts/", space.namespace);
     assert_eq!(bucket::list(&space, &folder), Vec::<String>::new());
     let others = format!("checkpoints/{}/counts-2/", space.namespace);
@@ -201,7 +201,7 @@ fn a_job_that_moves_to_another_storage_takes_its_state_along() {
 
     // Its object is still there, and is what gives it up, in the old log.
     assert!(retained(&space).contains(&number));
-    space.kubectl(&["delete", "checkpoint", "before-move", "--timeout=90s"]);
+    space.kubectl(&["delete", "checkpoint", "before-move", "--timeout=200s"]);
     assert!(!retained(&space).contains(&number));
     job.wait_results_beyond(committed + 1000);
 }

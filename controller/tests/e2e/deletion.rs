@@ -1,6 +1,7 @@
 //! Deletion never hangs, whatever is gone already.
 
 use std::fs;
+use std::io::ErrorKind;
 
 use serde_json::json;
 
@@ -22,7 +23,14 @@ fn with_the_bucket_gone() {
         .cluster
         .s3_data_folder()
         .expect("the S3 server's folder");
-    fs::remove_dir_all(folder.join(&space.bucket)).expect("the bucket goes");
+    let bucket = folder.join(&space.bucket);
+    // The job may be writing into it.
+    until("the bucket goes", SOON, || {
+        match fs::remove_dir_all(&bucket) {
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(error.to_string()),
+            _ => Ok(()),
+        }
+    });
     space.kubectl(&["delete", "streamjob", &job.name, "--timeout=200s"]);
     space.wait_gone("streamjob", &job.name);
 }
@@ -55,8 +63,8 @@ fn with_the_job_gone_before_its_checkpoints() {
             Err("none".to_owned())
         }
     });
-    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=60s"]);
-    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=150s"]);
+    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=200s"]);
+    space.kubectl(&["delete", "checkpoints", "--all", "--timeout=200s"]);
 }
 
 #[test]

@@ -34,7 +34,12 @@ fn volume(space: &Space) -> PathBuf {
     }));
     // A scheduler that finds it unbound may look again only minutes later.
     let bound = "--for=jsonpath={.status.phase}=Bound";
-    space.kubectl(&["wait", bound, "persistentvolumeclaim/jobs", "--timeout=60s"]);
+    space.kubectl(&[
+        "wait",
+        bound,
+        "persistentvolumeclaim/jobs",
+        "--timeout=200s",
+    ]);
     folder
 }
 
@@ -84,8 +89,8 @@ fn a_job_on_a_volume_counts_exactly_and_its_files_go_when_they_should() {
     assert!(own.is_dir(), "{} is not there", own.display());
     let mirrored = space.list("checkpoints", "tidegate.dev/job=counts");
     let name = mirrored[0]["metadata"]["name"].as_str().expect("a name");
-    space.kubectl(&["delete", "checkpoint", name, "--timeout=60s"]);
-    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=100s"]);
+    space.kubectl(&["delete", "checkpoint", name, "--timeout=200s"]);
+    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=200s"]);
     let events = space.kubectl(&["get", "events", "--output", "json"]);
     assert!(!events.contains("FilesLeft"), "{events}");
     assert!(!own.exists(), "{} is still there", own.display());

@@ -53,9 +53,9 @@ struct SplitProgress {
 /// Watermarks never fall. A split counts to its end, but not while it is idle: from its first
 /// record, or from the start where the restored checkpoint had begun it, since what is left of it
 /// is as old as the watermark of that time
-/// (`a_split_that_was_begun_holds_the_watermark_back_until_it_speaks`). A split with records to give
-/// is not idle, however long the chain is busy with those of others or its process stands still
-/// (`a_split_that_was_not_asked_is_not_idle`).
+/// (`a_split_that_was_begun_holds_the_watermark_back_until_it_speaks`). A split with records to
+/// give is not idle, however long the chain is busy with those of others or its process stands
+/// still (`a_split_that_was_not_asked_is_not_idle`).
 pub(crate) struct Watermarks<T: Record, F> {
     time_of: F,
     strategy: WatermarkStrategy,

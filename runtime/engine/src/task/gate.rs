@@ -74,9 +74,9 @@ impl InputGate {
         }
     }
 
-    /// The next barrier, if it is there and no record is before it. A watermark and the end of input
-    /// that are come after it then: its checkpoint must hold [`InputGate::watermark`], and a source
-    /// that is restored ends again.
+    /// The next barrier, if it is there and no record is before it. A watermark and the end of
+    /// input that are come after it then: its checkpoint must hold [`InputGate::watermark`], and a
+    /// source that is restored ends again.
     pub(crate) fn try_barrier(&mut self) -> Option<Barrier> {
         loop {
             match self.ready.back() {
