@@ -127,9 +127,9 @@ pub(crate) trait Transform {
     /// Called once every file was applied.
     fn restored(&mut self) {}
 
-    /// The restored watermark, where its checkpoint was taken before all of that one's timers had
-    /// fired. It is given again before any element.
-    fn due_watermark(&self) -> Option<Watermark> {
+    /// The restored watermark. It is given again before any element: its checkpoint may have been
+    /// taken before all of its timers had fired, and before it was passed on.
+    fn restored_watermark(&self) -> Option<Watermark> {
         None
     }
 

@@ -267,9 +267,8 @@ where
         self.table.mark_clean();
     }
 
-    fn due_watermark(&self) -> Option<Watermark> {
-        let first = self.table.timers.first_time(TimerKind::EventTime)?;
-        self.watermark.filter(|watermark| first <= *watermark)
+    fn restored_watermark(&self) -> Option<Watermark> {
+        self.watermark
     }
 
     fn on_overtaken(&mut self, watermark: Watermark) {

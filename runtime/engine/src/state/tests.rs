@@ -384,7 +384,7 @@ async fn compare_with_model<S: Kept>(steps: Vec<Step>) {
                 rig.restore().await;
                 model = complete.clone();
                 // What is due by then waits for no other watermark.
-                let due = rig.process.due_watermark();
+                let due = rig.process.restored_watermark();
                 let fired = due.map(|due| fire_event_timers(&mut rig.process, due));
                 let due = model.watermark.map(|reached| model.fire(0..=reached));
                 assert_eq!(fired.unwrap_or_default(), due.unwrap_or_default());

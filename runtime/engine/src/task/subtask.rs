@@ -168,7 +168,7 @@ impl Subtask {
     pub(crate) async fn run(mut self) -> Result<()> {
         self.progress.asked = Instant::now();
         for index in 0..self.stages.len() {
-            if let Some(watermark) = self.stages[index].transform.due_watermark() {
+            if let Some(watermark) = self.stages[index].transform.restored_watermark() {
                 self.advance(index, watermark).await?;
             }
         }
