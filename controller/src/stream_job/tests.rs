@@ -47,7 +47,12 @@ fn words(plan: &Plan) -> Vec<&'static str> {
 
 /// A job whose one revision runs.
 fn running(image: &str) -> Observed {
+    running_with(image, |_| ())
+}
+
+fn running_with(image: &str, edit_spec: impl FnOnce(&mut tidegate_api::StreamJobSpec)) -> Observed {
     let mut observed = observed(job(image));
+    edit(&mut observed, edit_spec);
     let first = plan(&observed, &settings());
     carry_out(&mut observed, &first);
     let revision = revision_of(&observed.job);

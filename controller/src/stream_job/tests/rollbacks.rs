@@ -7,7 +7,7 @@ use tidegate_api::spec::UpgradeMode;
 use tidegate_api::status::{ConditionType, Reason, UpgradePhase};
 
 use super::upgrades::{checkpoint, handed_over, phase, step};
-use super::{edit, message, reason, running, saying, set_view, view};
+use super::{edit, message, reason, running, running_with, saying, set_view, view};
 use crate::job_api::{JobView, Phase};
 use crate::observed::{Observed, RevisionFacts};
 use crate::plan::{Decision, EventReason};
@@ -26,7 +26,13 @@ fn failed(view: &mut JobView) {
 /// Revision 1 has stopped with checkpoint 9, and revision 2 took over and failed; the plan of the
 /// rollback, and the name of revision 1.
 fn rolled_back(edit_spec: impl FnOnce(&mut tidegate_api::StreamJobSpec)) -> (Observed, String) {
-    let mut observed = running("good:1");
+    rolled_back_of(running("good:1"), edit_spec)
+}
+
+fn rolled_back_of(
+    mut observed: Observed,
+    edit_spec: impl FnOnce(&mut tidegate_api::StreamJobSpec),
+) -> (Observed, String) {
     let old = revision_of(&observed.job);
     edit(&mut observed, |spec| {
         spec.program.as_mut().unwrap().image = "good:2".to_owned();
@@ -85,6 +91,21 @@ fn a_rollback_goes_on_from_what_the_new_revision_made_of_the_state() {
     assert_eq!(upgrade.unwrap().rollback_checkpoint, None);
     let config = facts(&observed, &old).unwrap().config.as_ref().unwrap();
     assert_eq!(config.start_from, StartPoint::Latest);
+}
+
+/// Both revisions name the state that the first one has begun with, long ago.
+#[test]
+fn a_rollback_between_revisions_of_one_start_point_goes_on_as_well() {
+    let running = running_with("good:1", |spec| {
+        spec.start_from = "s3://bucket/jobs/shop/other#3".to_owned();
+    });
+    let begun = running.revisions[0].config.clone().unwrap();
+    let (observed, old) = rolled_back_of(running, |_| ());
+    let upgrade = observed.job.status.as_ref().unwrap().upgrade.as_ref();
+    assert_eq!(upgrade.unwrap().rollback_checkpoint, None);
+    let config = facts(&observed, &old).unwrap().config.as_ref().unwrap();
+    assert_eq!(config.start_from, begun.start_from);
+    assert_eq!(config.start_from_generation, begun.start_generation);
 }
 
 /// Revision 2 took over from 1 and has not proven itself, and a third is asked for.

@@ -4,7 +4,7 @@ use rstest::rstest;
 use tidegate_api::checkpoint::CheckpointKind;
 use tidegate_api::job_config::StartPoint;
 use tidegate_api::pod::revision_name;
-use tidegate_api::spec::{RollbackPolicy, UpgradeMode};
+use tidegate_api::spec::{LogLevel, RollbackPolicy, UpgradeMode};
 use tidegate_api::status::{ConditionType, Reason, UpgradePhase};
 
 use super::{
@@ -191,6 +191,11 @@ fn a_start_point_is_handed_on_to_the_revision_that_corrects_the_one_before() {
         assert_eq!(newest.start_from, first.start_from, "round {round}");
         assert_eq!(newest.start_from_generation, first.start_generation);
     }
+    edit(&mut observed, |spec| spec.log_level = LogLevel::Debug);
+    step(&mut observed);
+    let newest = observed.revisions.last().unwrap().config.clone().unwrap();
+    assert_eq!(newest.log_level, LogLevel::Debug);
+    assert_eq!(newest.start_from_generation, first.start_generation);
 }
 
 #[test]
