@@ -36,6 +36,20 @@ fn with_the_bucket_gone() {
 }
 
 #[test]
+fn with_the_secret_gone() {
+    let space = Space::new("nosecret");
+    let job = purged(&space);
+    space.kubectl(&["delete", "secret", "storage"]);
+    space.kubectl(&["delete", "streamjob", &job.name, "--timeout=200s"]);
+    let events = space.list("events", "");
+    let mut events = events.iter().filter(|event| event["reason"] == "FilesLeft");
+    let left = events.next().expect("an event that files are left");
+    let note = left["message"].as_str().expect("a message");
+    assert!(note.contains("Secret storage"), "{note}");
+    assert!(note.contains(&space.bucket), "{note}");
+}
+
+#[test]
 fn with_the_pod_gone_and_the_controller_restarted_in_between() {
     let space = Space::new("nopod");
     let job = purged(&space);
