@@ -234,7 +234,11 @@ fn what_somebody_edits_by_hand_is_put_back() {
     space.wait(("configmap", &config), SOON, "it is as it was", |config| {
         !config["data"].to_string().contains("garbage")
     });
-    job.wait_ready();
+    // Kubelet waits longer and longer before it starts a container again.
+    job.wait("it is ready", SOON * 3, |job| {
+        condition(job, "Ready")["status"] == "True"
+    });
+    let committed = job.wait_results_beyond(committed);
     job.wait_results_beyond(committed + 500);
     job.checked_results();
 }
