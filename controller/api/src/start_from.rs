@@ -115,6 +115,12 @@ impl StartFrom {
     }
 }
 
+/// Whether a text can only be meant as a path, but does not begin as one, so that
+/// [`StartFrom::parse`] does not take it for one.
+pub fn is_bare_path(text: &str) -> bool {
+    text.contains('/') && !text.contains(':') && !text.starts_with(['/', '.'])
+}
+
 fn parse_number(text: &str) -> Result<u64, StartFromError> {
     let wrong = || StartFromError::Number {
         fragment: text.to_owned(),

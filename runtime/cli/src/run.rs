@@ -8,6 +8,7 @@ use serde_json::json;
 use tidegate_api::ValidJob;
 use tidegate_api::job_config::{JobConfig, OutputConfig, OutputFormat, StorageConfig};
 use tidegate_api::spec::Program;
+use tidegate_api::start_from::is_bare_path;
 use tidegate_api::validate::{Logic, Start};
 
 use crate::args::{ManifestArgs, RunArgs, ValidateArgs};
@@ -66,11 +67,6 @@ pub(crate) fn run(mut args: RunArgs) -> Result<u8, Failure> {
     })?;
     tell_end(&ended, &config, args.json);
     Ok(ended.exit_code())
-}
-
-/// Whether it can only be meant as a path, but does not begin as one.
-fn is_bare_path(text: &str) -> bool {
-    text.contains('/') && !text.contains(':') && !text.starts_with(['/', '.'])
 }
 
 /// Checks a manifest.

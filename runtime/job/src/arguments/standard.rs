@@ -5,7 +5,7 @@ use tidegate_api::job_config::{
     RestartConfig, StorageConfig,
 };
 use tidegate_api::spec::{CheckpointMode, LogLevel};
-use tidegate_api::start_from::StartFrom;
+use tidegate_api::start_from::{StartFrom, is_bare_path};
 
 use super::ArgumentError;
 
@@ -212,11 +212,6 @@ impl StandardOptions {
             problem: error.to_string(),
         })
     }
-}
-
-/// Whether it can only be meant as a path, but does not begin as one.
-fn is_bare_path(text: &str) -> bool {
-    text.contains('/') && !text.contains(':') && !text.starts_with(['/', '.'])
 }
 
 fn number<T>(name: &str, value: &str) -> Result<T, ArgumentError>
