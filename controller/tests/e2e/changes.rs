@@ -193,6 +193,57 @@ fn rolls_back(space: &Space, mode: &str) -> Value {
 }
 
 #[test]
+fn what_somebody_edits_by_hand_is_put_back() {
+    let space = Space::new("edited");
+    let job = Job::new(&space, "counts").start();
+    let committed = job.wait_results_beyond(500);
+    let labelled = || space.list("deployments", "tidegate.dev/job=counts");
+    let name = |it: &Value| it["metadata"]["name"].as_str().expect("a name").to_owned();
+    let deployment = format!("deployment/{}", name(&labelled()[0]));
+    space.kubectl(&["set", "env", &deployment, "COLOUR=blue"]);
+    until("the environment is as it was", SOON, || {
+        let pods = job.pods();
+        let edited = |object: &&Value| object.to_string().contains("COLOUR");
+        match labelled().iter().chain(&pods).find(edited) {
+            None => Ok(()),
+            Some(edited) => Err(name(edited)),
+        }
+    });
+    until("an event tells of it", SOON, || {
+        let events = space.list("events", "");
+        let mut notes = events.iter().filter_map(|event| event["message"].as_str());
+        notes
+            .any(|note| note.contains("differs from what was made, and is put back"))
+            .then_some(())
+            .ok_or_else(|| format!("{} events", events.len()))
+    });
+    let config = space.list("configmaps", "tidegate.dev/job=counts");
+    let garbage = json!({"data": {"config.json": "garbage"}}).to_string();
+    let config = name(&config[0]);
+    let patch = [
+        "patch",
+        "configmap",
+        &config,
+        "--type=merge",
+        "--patch",
+        &garbage,
+    ];
+    space.kubectl(&patch);
+    // Only its metadata is watched: the next process finds out.
+    space.kubectl(&["delete", "pod", &job.pod(), "--grace-period=0", "--force"]);
+    space.wait(("configmap", &config), SOON, "it is as it was", |config| {
+        !config["data"].to_string().contains("garbage")
+    });
+    // Kubelet waits longer and longer before it starts a container again.
+    job.wait("it is ready", SOON * 3, |job| {
+        condition(job, "Ready")["status"] == "True"
+    });
+    let committed = job.wait_results_beyond(committed);
+    job.wait_results_beyond(committed + 500);
+    job.checked_results();
+}
+
+#[test]
 fn a_suspended_job_has_no_pods_and_goes_on_where_it_stood() {
     let space = Space::new("suspend");
     let mut job = Job::new(&space, "counts").start();
