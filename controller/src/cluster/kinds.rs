@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use tidegate_api::labels::LABEL_JOB;
@@ -91,7 +92,19 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     Self: Resource<DynamicType = ()>,
 {
+    /// Keeps who has written which part of its content.
+    fn trim(&mut self) {
+        for entry in self.managed_fields_mut() {
+            let FieldsV1(fields) = entry.fields_v1.get_or_insert_default();
+            if let Some(fields) = fields.as_object_mut() {
+                fields.retain(|member, _| CONTENT.contains(&member.as_str()));
+            }
+        }
+    }
 }
+
+/// The members with an object's content, as the API server names them on record.
+const CONTENT: &[&str] = &["f:data", "f:spec"];
 
 fn limits_only(container: Container) -> Container {
     Container {
