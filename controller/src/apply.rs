@@ -58,8 +58,9 @@ impl ApplyError {
     }
 }
 
-/// Writes and asks for what the plan says, status and the finalizer's end aside. Where the API server
-/// refuses a child, which only a person can help with, what runs is looked after all the same.
+/// Writes and asks for what the plan says, status and the finalizer's end aside. Where the API
+/// server refuses a child, which only a person can help with, what runs is looked after all the
+/// same.
 ///
 /// # Errors
 /// The first step that fails; those after it are left to the next pass.

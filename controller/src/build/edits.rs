@@ -91,8 +91,8 @@ pub struct TakenField {
 }
 
 /// The first field of an object's content that was applied and that the API server has on record
-/// as another's, or nobody's, since. What others have added is theirs to keep. Where nothing of ours
-/// is on record, nothing is known.
+/// as another's, or nobody's, since. What others have added is theirs to keep. Where nothing of
+/// ours is on record, nothing is known.
 pub fn taken_field<K: Serialize>(object: &K, writers: &[ManagedFieldsEntry]) -> Option<TakenField> {
     let is_ours = |writer: &&ManagedFieldsEntry| {
         writer.manager.as_deref() == Some(FIELD_MANAGER)
