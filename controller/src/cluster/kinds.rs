@@ -113,3 +113,29 @@ fn limits_only(container: Container) -> Container {
         ..Container::default()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_has_written_which_content_is_kept() {
+        let written = json!({"f:data": {"f:config.json": {}}, "f:metadata": {"f:labels": {}}});
+        let mut object: PartialObjectMeta<ConfigMap> = serde_json::from_value(json!({
+            "metadata": {"name": "orders", "managedFields": [
+                {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": written},
+            ]},
+        }))
+        .unwrap();
+        object.trim();
+        let [entry] = object.managed_fields() else {
+            panic!("{:?}", object.managed_fields());
+        };
+        assert_eq!(entry.manager.as_deref(), Some("kubectl-edit"));
+        let kept = json!({"f:data": {"f:config.json": {}}});
+        assert_eq!(entry.fields_v1, Some(FieldsV1(kept)));
+    }
+}
