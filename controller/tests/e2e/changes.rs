@@ -192,6 +192,48 @@ fn rolls_back(space: &Space, mode: &str) -> Value {
     told
 }
 
+/// As a person would see it where a platform team limits what a namespace may hold.
+#[test]
+fn an_upgrade_that_a_quota_forbids_is_told_and_goes_on_when_the_quota_is_gone() {
+    let space = Space::new("quota");
+    let mut job = Job::new(&space, "counts").start();
+    let committed = job.wait_results_beyond(200);
+    space.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"},
+        "spec": {"hard": {"count/deployments.apps": "1"}},
+    }));
+    until("the quota counts what there is", SOON, || {
+        let quota = space.list("resourcequotas", "").swap_remove(0);
+        match quota["status"]["used"]["count/deployments.apps"] == "1" {
+            true => Ok(()),
+            false => Err(quota["status"].to_string()),
+        }
+    });
+    let pod = job.pod();
+    job.change("program.env", json!([{"name": "COLOUR", "value": "blue"}]));
+    job.apply();
+    job.wait("the quota is told", SOON, |job| {
+        let up_to_date = condition(job, "UpToDate");
+        let message = up_to_date["message"].as_str().unwrap_or_default();
+        up_to_date["reason"] == "UpgradeRefused" && message.contains("exceeded quota: one")
+    });
+    job.wait_condition("Ready", "True", "Running");
+    job.wait_results_beyond(committed + 500);
+    assert_eq!(job.pod(), pod, "the old revision runs on");
+    let made = |note: &str| note.starts_with("revision") && note.ends_with("is made");
+    let events = space.list("events", "");
+    let notes = events.iter().filter_map(|event| event["message"].as_str());
+    assert_eq!(
+        notes.filter(|note| made(note)).count(),
+        1,
+        "the first one's"
+    );
+    space.kubectl(&["delete", "resourcequota", "one"]);
+    upgrade(&job, "Complete");
+    job.wait_results_beyond(committed + 1000);
+    job.checked_results();
+}
+
 #[test]
 fn what_somebody_edits_by_hand_is_put_back() {
     let space = Space::new("edited");
