@@ -243,12 +243,12 @@ fn what_somebody_edits_by_hand_is_put_back() {
     let config = "/data/config.json";
     let garbage = json!({"op": "replace", "path": config, "value": "garbage"});
     let nothing = json!({"op": "remove", "path": config});
-    let nobody = json!({"op": "replace", "path": "/spec/ingress", "value": []});
+    let everybody = json!({"op": "replace", "path": "/spec/ingress", "value": [{}]});
     edited(&job, ("configmaps", &garbage), "changed by kubectl-patch");
     edited(&job, ("configmaps", &nothing), "changed by somebody");
     edited(
         &job,
-        ("networkpolicies", &nobody),
+        ("networkpolicies", &everybody),
         "changed by kubectl-patch",
     );
     assert_eq!(job.pod(), pod, "its pod runs on");
