@@ -198,6 +198,7 @@ impl Life<'_> {
         // Of what an earlier look could read, some may be damaged by now.
         self.status.set_retained(&numbers);
         self.status.set_retained(&prepared.retained);
+        self.status.set_base(prepared.log_base);
     }
 
     /// Waits to be let go.
