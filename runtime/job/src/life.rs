@@ -268,6 +268,9 @@ impl Life<'_> {
                 .tell_when_running(self.status.subscribe()),
         );
         let (outcome, worker) = driver.run(inputs).await;
+        // A rescale outlives the coordinator that it was asked of.
+        let parallelism = Parallelism::new(self.status.view().parallelism);
+        self.parallelism = parallelism.unwrap_or(self.parallelism);
         watching.abort();
         stopping.abort();
         if tokio::time::timeout(SHUTDOWN_LIMIT, worker.shutdown())

@@ -31,6 +31,8 @@ pub(crate) struct Plan {
     pub(crate) waits_for: Option<(PathBuf, PathBuf)>,
     /// Returns an error at this number, always.
     pub(crate) fail_at: Option<u64>,
+    /// Returns an error as soon as this file is there; removes it first.
+    pub(crate) fails_with: Option<PathBuf>,
     /// Panics before the job begins.
     pub(crate) dies: bool,
     /// The same unless the marker file is there; makes it first.
@@ -60,6 +62,11 @@ impl KeyedProcess for Count {
     ) -> Result<()> {
         if self.0.fail_at == Some(number) {
             return Err(format!("number {number} is not wanted").into());
+        }
+        if let Some(file) = &self.0.fails_with
+            && std::fs::remove_file(file).is_ok()
+        {
+            return Err("told to fail".into());
         }
         if let Some((go_on, waits)) = self.0.waits_for.as_ref().filter(|(it, _)| !it.exists()) {
             std::fs::write(waits, "")?;

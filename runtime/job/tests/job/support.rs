@@ -64,6 +64,7 @@ impl TestJob {
             panic_once_at: None,
             waits_for: None,
             fail_at: None,
+            fails_with: None,
             dies: false,
             dies_once: None,
             keeps_text: false,
