@@ -43,7 +43,7 @@ impl Life<'_> {
                 }
                 () = interrupts.reach(1) => {
                     if !self.config.linger {
-                        exit_at_once(&self.screen, Exit::Interrupted);
+                        exit_at_once(&self.screen, Exit::Interrupted).await;
                     }
                     return Waited::Stopped;
                 }
