@@ -173,7 +173,11 @@ impl Exit {
             | StartError::Build(_)
             | StartError::Graph(_)
             | StartError::StartFrom { .. }
-            | StartError::Listen { .. } => Self::Invalid,
+            | StartError::Listen { .. }
+            | StartError::Storage {
+                source: StorageError::InvalidUrl { .. } | StorageError::InvalidName { .. },
+                ..
+            } => Self::Invalid,
             StartError::Storage { .. }
             | StartError::StartFromUnreadable { .. }
             | StartError::State { .. }
@@ -186,5 +190,30 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_storage::StorageUrl;
+
+    use super::*;
+
+    #[test]
+    fn a_storage_whose_url_or_name_is_wrong_is_told_as_a_wrong_setting() {
+        let exit = |source| {
+            let url = "x".to_owned();
+            Exit::of_error(&StartError::Storage { url, source })
+        };
+        let wrong_url = StorageUrl::parse("gs://bucket").unwrap_err();
+        assert_eq!(exit(wrong_url), Exit::Invalid);
+        let wrong_name = StorageError::InvalidName {
+            what: "job",
+            name: "A b".to_owned(),
+            problem: "give lower-case letters",
+        };
+        assert_eq!(exit(wrong_name), Exit::Invalid);
+        let location = "x/log".to_owned();
+        assert_eq!(exit(StorageError::Missing { location }), Exit::Failed);
     }
 }
