@@ -22,10 +22,11 @@ pub(crate) struct SettingsRequest {
         deserialize_with = "given",
         skip_serializing_if = "Option::is_none"
     )]
-    #[schemars(with = "Option<u64>")]
+    #[schemars(with = "Option<u64>", range(min = 1))]
     checkpoint_interval_ms: Option<Option<u64>>,
     /// How many of the newest checkpoints are kept; at least 1.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
     retained_checkpoints: Option<u32>,
     /// The lowest level that is logged.
     #[serde(default, skip_serializing_if = "Option::is_none")]
