@@ -9,7 +9,7 @@ use tidegate_storage::StorageError;
 
 use crate::arguments::ArgumentError;
 
-/// Why a job could not start.
+/// Why a job could not start, or not tell what came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The command line cannot be used.
@@ -97,6 +97,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The job is over as it should be, but programs that read its events miss some.
+    #[error(
+        "the job is over and its results are safe, but not all that happened could be written to \
+         standard output; make room where that leads to"
+    )]
+    Output(#[source] std::io::Error),
 }
 
 impl StartError {
@@ -122,6 +128,7 @@ impl StartError {
             Self::Certificates(_) => "CertificatesInvalid",
             Self::Listen { .. } => "ListenFailed",
             Self::System { .. } => "SystemFailed",
+            Self::Output(_) => "OutputFailed",
         }
     }
 
@@ -182,7 +189,8 @@ impl Exit {
             | StartError::StartFromUnreadable { .. }
             | StartError::State { .. }
             | StartError::Certificates(_)
-            | StartError::System { .. } => Self::Failed,
+            | StartError::System { .. }
+            | StartError::Output(_) => Self::Failed,
         }
     }
 }

@@ -116,3 +116,14 @@ fn a_job_that_failed_at_its_start_from_empty_names_no_older_checkpoint_to_go_on_
     assert_eq!(&end(&events)["checkpoint"], last);
     job.assert_exact();
 }
+
+#[test]
+fn a_job_whose_events_cannot_be_written_ends_with_a_failure_and_its_results() {
+    let mut job = TestJob::new();
+    job.plan.is_output_full = true;
+    let (code, _, stderr) = job.start().wait_with_stderr();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    job.assert_exact();
+}

@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     pub(crate) dies_once: Option<PathBuf>,
     /// Keeps text instead of a number.
     pub(crate) keeps_text: bool,
+    /// Prints onto a disk that is full.
+    pub(crate) is_output_full: bool,
     /// Writes numbers to files instead of counting them.
     pub(crate) files: Option<Files>,
 }
@@ -156,6 +158,10 @@ fn job_process() {
         if let Some(marker) = plan.dies_once.as_ref().filter(|marker| !marker.exists()) {
             std::fs::write(marker, "").unwrap();
             panic!("this program is told to die once");
+        }
+        if plan.is_output_full {
+            let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+            rustix::stdio::dup2_stdout(full.unwrap()).unwrap();
         }
         let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
             Ok(outcome) => Exit::of_outcome(&outcome),

@@ -75,6 +75,7 @@ impl TestJob {
             dies: false,
             dies_once: None,
             keeps_text: false,
+            is_output_full: false,
             files: None,
         };
         Self {
