@@ -138,7 +138,7 @@ const OPERATIONS: &[Operation] = &[
         path: "/v1/rescale",
         id: "rescaleJob",
         summary: "Go on at another parallelism, from a checkpoint taken now. The answer comes when \
-                  the checkpoint is complete.",
+                  every subtask runs anew, and tells the checkpoint.",
         request: Some(schema_of::<RescaleRequest>),
         answer: Answer::Json(schema_of::<CommandAnswer>),
         ..POST
