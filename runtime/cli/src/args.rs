@@ -111,7 +111,7 @@ pub(crate) struct FolderArgs {
     #[arg(value_name = "FOLDER|URL")]
     pub(crate) location: String,
     /// The job, as name or namespace/name; left out where the location is the job's own folder, or
-    /// holds one job only.
+    /// a folder of this machine that holds one job only.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub(crate) job: Option<String>,
     /// The S3 server, as in http://localhost:9000, where the URL names none.
