@@ -247,27 +247,31 @@ impl Inner {
     }
 }
 
+/// A job that has just begun, for tests.
+#[cfg(test)]
+pub(crate) fn example() -> JobStatus {
+    let job = serde_json::json!({
+        "namespace": "n", "name": "j", "folder": "f", "phase": "Starting", "restartCount": 0,
+        "parallelism": 1, "maxParallelism": 128, "startedMs": 5, "phaseSinceMs": 5,
+        "results": [], "version": "1", "processRestartCount": 0,
+        "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
+        "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
+        "failingCheckpointCount": 0, "progress": crate::model::ProgressView::default(),
+    });
+    let graph = GraphView {
+        operators: Vec::new(),
+    };
+    JobStatus::new(serde_json::from_value(job).unwrap(), graph)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::model::{PhaseView, ProgressView};
+    use crate::model::PhaseView;
 
     #[test]
     fn a_phase_lasts_until_another_one_begins() {
-        let job = json!({
-            "namespace": "n", "name": "j", "folder": "f", "phase": "Starting", "restartCount": 0,
-            "parallelism": 1, "maxParallelism": 128, "startedMs": 5, "phaseSinceMs": 5,
-            "results": [], "version": "1", "processRestartCount": 0,
-            "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
-            "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
-            "failingCheckpointCount": 0, "progress": ProgressView::default(),
-        });
-        let graph = GraphView {
-            operators: Vec::new(),
-        };
-        let status = JobStatus::new(serde_json::from_value(job).unwrap(), graph);
+        let status = example();
         let since_ms = |now_ms: i64, phase: Phase, restart_count: u32| {
             let phase = PhaseView::new(phase, restart_count);
             let event = JobEvent::PhaseChanged { phase };

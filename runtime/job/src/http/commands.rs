@@ -184,8 +184,8 @@ pub(super) async fn release(
 mod tests {
     use serde_json::json;
 
-    use super::super::settings::SettingsRequest;
     use super::*;
+    use crate::model::SettingsChange;
 
     #[test]
     fn a_wrong_value_is_told_with_its_field() {
@@ -193,7 +193,7 @@ mod tests {
             let Value::Object(body) = body else {
                 panic!("{body} is no object")
             };
-            let problem = object::<SettingsRequest>(body).unwrap_err();
+            let problem = object::<SettingsChange>(body).unwrap_err();
             serde_json::to_value(problem).unwrap()["detail"].to_string()
         };
         let text = told(json!({"logLevel": "Info", "retainedCheckpoints": "3"}));

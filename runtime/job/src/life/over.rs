@@ -67,7 +67,11 @@ impl Life<'_> {
     fn answer_over(&self, ask: &Ask, outcome: &JobOutcome) -> Answer {
         let base = || self.status.base().and_then(|id| CheckpointId::new(id).ok());
         match (ask, outcome) {
-            (Ask::Reconfigure { .. }, _) => Ok(None),
+            (Ask::Reconfigure(change), _) => {
+                self.status
+                    .change_settings(|settings| change.apply(settings));
+                Ok(None)
+            }
             (Ask::Stop { .. }, JobOutcome::Stopped { savepoint: id })
             | (Ask::Stop { .. }, JobOutcome::Finished { checkpoint: id }) => Ok(id.or_else(base)),
             _ => Err(CommandError::Over),

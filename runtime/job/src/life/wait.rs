@@ -79,7 +79,9 @@ impl Life<'_> {
                 None
             }
             // The settings are taken from the status when the job begins.
-            Ask::Reconfigure { .. } => {
+            Ask::Reconfigure(change) => {
+                self.status
+                    .change_settings(|settings| change.apply(settings));
                 command.answer(Ok(None));
                 None
             }
