@@ -58,7 +58,9 @@ impl ApplyError {
     }
 }
 
-/// Writes and asks for what the plan says, status and the finalizer's end aside.
+/// Writes and asks for what the plan says, status and the finalizer's end aside. Where the API
+/// server refuses a child, which only a person can help with, what runs is looked after all the
+/// same.
 ///
 /// # Errors
 /// The first step that fails; those after it are left to the next pass.
@@ -72,20 +74,38 @@ pub async fn carry_out(
     if plan.finalizer && !is_guarded(job) {
         set_finalizer(shared, key, job, true).await?;
     }
-    for child in &plan.apply {
-        children::apply(shared, key, job, child).await?;
-    }
-    let mut refused = None;
+    let applied = apply_children(shared, key, job, plan).await;
+    let is_refused = match &applied {
+        Err(error) if error.refusal().is_none() => return applied,
+        Err(_) => true,
+        Ok(()) => false,
+    };
+    let mut unheard = None;
     for ask in &plan.ask {
         if let Err(error) = send(shared, key, observed, ask).await {
-            refused = Some(error);
+            unheard = Some(error);
         }
     }
-    if let Some(error) = refused {
-        return Err(error);
+    if let Some(error) = unheard {
+        return applied.and(Err(error));
     }
     for name in &plan.delete {
-        delete(shared, key, name).await?;
+        // A new pod is made of what there is.
+        if !is_refused || matches!(name, ChildName::Pod { .. }) {
+            delete(shared, key, name).await?;
+        }
+    }
+    applied
+}
+
+async fn apply_children(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+    plan: &Plan,
+) -> Result<(), ApplyError> {
+    for child in &plan.apply {
+        children::apply(shared, key, job, child).await?;
     }
     Ok(())
 }

@@ -29,7 +29,7 @@ pub use facts::{CheckpointsObserved, RefusedAsk, ReleasePod, TellingJob, own_obj
 pub use left::{command_line, files_left};
 pub use mirror::is_mirrored;
 pub use order::{Change, CheckpointsPlan, CleanupOrder, Told};
-pub use storage::{access, written_storage};
+pub use storage::{access, storage_of, written_storage};
 
 use crate::plan::LookAgain;
 use crate::settings::Settings;

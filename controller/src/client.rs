@@ -7,6 +7,3 @@ mod writer;
 pub use api_error::ApiError;
 pub use job::{JobApiError, JobClient, JobPod};
 pub use writer::{Kind, Writer};
-
-/// The name that the controller's writes carry.
-pub const FIELD_MANAGER: &str = "tidegate-controller";

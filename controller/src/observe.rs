@@ -18,7 +18,7 @@ use tidegate_api::start_from::StartFrom;
 
 use crate::checkpoints::own_objects;
 use crate::client::JobPod;
-use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts};
+use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts, Writers};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
@@ -37,8 +37,11 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
     let deployments = shared.cluster.deployments.of(key);
     let mut revisions: Vec<_> = deployments
         .into_iter()
-        .filter_map(facts::revision)
-        .map(|revision| with_siblings(shared, key, revision))
+        .filter_map(|deployment| facts::revision(deployment, job.uid().as_deref()))
+        .map(|revision| RevisionFacts {
+            writers: writers(shared, key, &revision),
+            ..revision
+        })
         .collect();
     revisions.sort_by_key(|revision| revision.start_generation);
     shared.memory.keep_silent(key, &pods);
@@ -60,21 +63,18 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
     observed
 }
 
-/// What is applied with a revision's Deployment may have been deleted by somebody since; then it
-/// has to be applied again, whatever the Deployment says.
-fn with_siblings(shared: &Shared, key: &JobKey, mut revision: RevisionFacts) -> RevisionFacts {
+/// What stands around a Deployment, which somebody may have changed since, or deleted.
+fn writers(shared: &Shared, key: &JobKey, revision: &RevisionFacts) -> Option<Writers> {
     let cluster = &shared.cluster;
     let config_map = revision_name(&key.name, &revision.revision);
-    let has_all = cluster
-        .config_maps
-        .get(&key.namespace, &config_map)
-        .is_some()
-        && !cluster.network_policies.of(key).is_empty()
-        && !cluster.disruption_budgets.of(key).is_empty();
-    if !has_all {
-        revision.applied = None;
-    }
-    revision
+    let config_map = cluster.config_maps.get(&key.namespace, &config_map)?;
+    let policies = cluster.network_policies.of(key);
+    let budgets = cluster.disruption_budgets.of(key);
+    Some(Writers {
+        config_map: config_map.managed_fields().to_vec(),
+        policy: policies.first()?.managed_fields().to_vec(),
+        budget: budgets.first()?.managed_fields().to_vec(),
+    })
 }
 
 /// Where the job process of a pod can be asked, if it can.

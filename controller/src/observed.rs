@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
 use tidegate_api::job_config::JobConfig;
 use tidegate_api::{Checkpoint, StreamJob};
 
@@ -55,6 +56,20 @@ pub struct RevisionFacts {
     pub is_deleting: bool,
     /// Why its pods cannot be created, as its conditions or its ReplicaSet's events tell it.
     pub refused: Option<String>,
+    /// Who has written what stands around it; none if something of that is missing.
+    pub writers: Option<Writers>,
+}
+
+/// Who has written which content of the objects around a Deployment, as the API server has it on
+/// record.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Writers {
+    /// Of its ConfigMap.
+    pub config_map: Vec<ManagedFieldsEntry>,
+    /// Of the job's NetworkPolicy.
+    pub policy: Vec<ManagedFieldsEntry>,
+    /// Of the job's PodDisruptionBudget.
+    pub budget: Vec<ManagedFieldsEntry>,
 }
 
 /// One pod of the job.

@@ -17,7 +17,7 @@ use crate::client::ApiError;
 use crate::metrics::Subject;
 use crate::observe::{observe, observe_checkpoints};
 use crate::observed::Observed;
-use crate::plan::{Decision, LookAgain, Plan};
+use crate::plan::{Decision, EventReason, LookAgain, Plan};
 use crate::queue::{JobKey, Outcome, Work};
 use crate::report::report;
 use crate::shared::Shared;
@@ -132,7 +132,14 @@ async fn report_refusal(
     shared.memory.set_refused_write(key, Some(message.clone()));
     observed.refused_write = Some(message);
     observed.is_namespace_terminating |= is_terminating;
-    let plan = shared.plan(&observed);
+    let mut plan = shared.plan(&observed);
+    // What was to be made was not.
+    plan.events.retain(|event| {
+        !matches!(
+            event.reason,
+            EventReason::RevisionCreated | EventReason::Changed
+        )
+    });
     report(shared, key, &observed, &plan).await?;
     Ok(())
 }
@@ -143,12 +150,14 @@ async fn finish(
     observed: &Observed,
     plan: &Plan,
 ) -> Result<Option<Duration>, ApplyError> {
+    let goes = !plan.finalizer && is_guarded(&observed.job);
+    if goes && outlived(shared, key, &observed.job) {
+        // How it ended is told once it goes.
+        shared.queue.add(Work::Checkpoints(key.clone()));
+        return Ok(Some(AT_ONCE));
+    }
     let granted = report(shared, key, observed, plan).await?;
-    if !plan.finalizer && is_guarded(&observed.job) {
-        if outlived(shared, key, &observed.job) {
-            shared.queue.add(Work::Checkpoints(key.clone()));
-            return Ok(Some(AT_ONCE));
-        }
+    if goes {
         // What was written in this pass changed the job's version.
         let job = shared.cluster.jobs.get(&key.namespace, &key.name);
         let job = job.unwrap_or_else(|| observed.job.clone());

@@ -23,6 +23,7 @@ mod draft;
 mod events;
 mod failure;
 mod live;
+mod mend;
 mod old_revision;
 mod prove;
 mod roles;
@@ -96,7 +97,7 @@ fn refused(observed: &Observed, errors: &[String]) -> Plan {
     if observed.revisions.is_empty() {
         told.ready = Verdict::no(Reason::SpecInvalid, message);
     }
-    let plan = Plan {
+    let mut plan = Plan {
         decision: Decision::RefuseSpec,
         finalizer: true,
         apply: Vec::new(),
@@ -111,6 +112,9 @@ fn refused(observed: &Observed, errors: &[String]) -> Plan {
             false => LookAgain::Later,
         },
     };
+    if let Some(current) = roles.current {
+        standstill::go_on(observed, current, &mut plan);
+    }
     report(observed, plan, told)
 }
 

@@ -37,10 +37,11 @@ pub const ANNOTATION_JOB_CONFIG: &str = "tidegate.dev/job-config";
 /// Annotation of a revision's Deployment: its pod template as it was made, so that what somebody
 /// changes in it is told from what another version of the controller would make.
 pub const ANNOTATION_POD_TEMPLATE: &str = "tidegate.dev/pod-template";
-/// Annotation of a ConfigMap: for which end of which pod's process it was written once more.
-pub const ANNOTATION_WRITTEN_FOR: &str = "tidegate.dev/written-for";
 /// Annotation of a child: a hash of what was applied last, so that an equal one is not written.
 pub const ANNOTATION_APPLIED: &str = "tidegate.dev/applied";
+
+/// The name that the controller's writes carry.
+pub const FIELD_MANAGER: &str = "tidegate-controller";
 
 /// Finalizer of a stream job whose files go with it.
 pub const FINALIZER_JOB: &str = "tidegate.dev/job";

@@ -16,7 +16,7 @@ use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, MANA
 use tidegate_api::pod::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 use super::ApplyError;
-use crate::build::{applied_hash, owner_of_job};
+use crate::build::{applied_hash, owner_of_job, taken_field};
 use crate::client::{ApiError, Kind};
 use crate::cluster::{Held, Meta};
 use crate::plan::Child;
@@ -83,7 +83,9 @@ where
     let applied = known
         .as_ref()
         .and_then(|known| known.annotations().get(ANNOTATION_APPLIED));
-    if applied == Some(&hash) {
+    let writers = known.as_ref().map(|known| known.managed_fields());
+    let is_taken = taken_field(object, writers.unwrap_or_default()).is_some();
+    if applied == Some(&hash) && !is_taken {
         return Ok(());
     }
     let mut wanted = rendered(object);

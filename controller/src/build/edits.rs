@@ -1,13 +1,16 @@
-//! Whether a pod template still is what it was made as, and what puts it back.
+//! Whether a revision's objects still are what they were made as, and what puts them back.
 //!
-//! The API server fills in what a template leaves out, drops what is empty, and writes quantities
-//! in its own way; none of that is an edit. Nor are labels and annotations that were added, such as
-//! the one of `kubectl rollout restart`.
+//! Of a pod template the values are compared. The API server fills in what a template leaves out,
+//! drops what is empty, and writes quantities in its own way; none of that is an edit. Nor are
+//! labels and annotations that were added, such as the one of `kubectl rollout restart`. Of other
+//! objects only the metadata is known, which tells who has written which field last.
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::PodTemplateSpec;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{FieldsV1, ManagedFieldsEntry};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
-use tidegate_api::labels::ANNOTATION_POD_TEMPLATE;
+use tidegate_api::labels::{ANNOTATION_POD_TEMPLATE, FIELD_MANAGER};
 use tidegate_api::spec::Quantity;
 
 use crate::merge_patch::replacing;
@@ -76,6 +79,45 @@ pub fn restoring_patch(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Va
         patch["spec"] = replacing(standing.spec.as_ref(), spec);
     }
     patch
+}
+
+/// A field of ours that somebody else has written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenField {
+    /// Where it is in the object, as `data.config.json`.
+    pub path: String,
+    /// Who has it now: the name that the client gave itself, such as `kubectl-edit`.
+    pub by: String,
+}
+
+/// The first field of an object's content that was applied and that the API server has on record
+/// as another's, or nobody's, since. What others have added is theirs to keep. Where nothing of
+/// ours is on record, nothing is known.
+pub fn taken_field<K: Serialize>(object: &K, writers: &[ManagedFieldsEntry]) -> Option<TakenField> {
+    let is_ours = |writer: &&ManagedFieldsEntry| {
+        writer.manager.as_deref() == Some(FIELD_MANAGER)
+            && writer.operation.as_deref() == Some("Apply")
+    };
+    let ours = writers.iter().find(is_ours)?;
+    let object = json!(object);
+    ["data", "spec"].into_iter().find_map(|content| {
+        let fields = object.get(content)?.as_object()?;
+        let mut names = fields.keys();
+        let lost = names.find(|field| !has_written(ours, content, field))?;
+        let mut writers = writers.iter();
+        let other = writers.find(|writer| has_written(writer, content, lost));
+        let by = other.and_then(|other| other.manager.clone());
+        Some(TakenField {
+            path: format!("{content}.{lost}"),
+            by: by.unwrap_or_else(|| "somebody".to_owned()),
+        })
+    })
+}
+
+fn has_written(writer: &ManagedFieldsEntry, content: &str, field: &str) -> bool {
+    let fields = writer.fields_v1.as_ref();
+    let content = fields.and_then(|FieldsV1(fields)| fields.get(format!("f:{content}")));
+    content.is_some_and(|content| content.get(format!("f:{field}")).is_some())
 }
 
 fn differing(made: &Value, standing: &Value, path: &str, is_quantity: bool) -> Option<String> {
@@ -196,6 +238,44 @@ mod tests {
                 "volumes": [{"name": "tmp", "emptyDir": {}}],
             },
         })
+    }
+
+    /// As the API server has it on record after these wrote these fields of `data`.
+    fn written(by: &[(&str, &str)]) -> Vec<ManagedFieldsEntry> {
+        let entry = |(manager, names): &(&str, &str)| {
+            let names = names.split_whitespace();
+            let fields: Value = names.map(|name| (format!("f:{name}"), json!({}))).collect();
+            let operation = match *manager {
+                FIELD_MANAGER => "Apply",
+                _ => "Update",
+            };
+            let entry = json!({
+                "manager": manager, "operation": operation, "fieldsType": "FieldsV1",
+                "fieldsV1": {"f:data": fields},
+            });
+            serde_json::from_value(entry).unwrap()
+        };
+        by.iter().map(entry).collect()
+    }
+
+    #[rstest]
+    #[case::untouched(&[(FIELD_MANAGER, "a b")], None)]
+    #[case::added(&[(FIELD_MANAGER, "a b"), ("kubectl-edit", "c")], None)]
+    #[case::changed(
+        &[(FIELD_MANAGER, "a"), ("argo", "c"), ("kubectl-edit", "b")],
+        Some("data.b by kubectl-edit")
+    )]
+    #[case::removed(&[(FIELD_MANAGER, "b")], Some("data.a by somebody"))]
+    #[case::removed_all(&[(FIELD_MANAGER, "")], Some("data.a by somebody"))]
+    #[case::unknown(&[("kubectl-edit", "a")], None)]
+    fn a_field_that_another_has_written_is_named(
+        #[case] by: &[(&str, &str)],
+        #[case] expected: Option<&str>,
+    ) {
+        let object = json!({"metadata": {"name": "x"}, "data": {"a": "1", "b": "2"}});
+        let taken = taken_field(&object, &written(by));
+        let taken = taken.map(|taken| format!("{} by {}", taken.path, taken.by));
+        assert_eq!(taken.as_deref(), expected);
     }
 
     fn typed(value: Value) -> PodTemplateSpec {

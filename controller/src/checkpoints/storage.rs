@@ -30,7 +30,7 @@ pub fn written_storage(observed: &Observed) -> Option<Storage> {
 }
 
 /// What a revision keeps its files in, with the Secret that its pods mount.
-pub(super) fn storage_of(revision: &RevisionFacts) -> Option<Storage> {
+pub fn storage_of(revision: &RevisionFacts) -> Option<Storage> {
     let config = &revision.config.as_ref()?.storage;
     Some(Storage {
         url: config.url.clone(),

@@ -11,8 +11,9 @@ use kube::{Api, Client, Resource};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
+use tidegate_api::labels::FIELD_MANAGER;
 
-use super::{ApiError, FIELD_MANAGER};
+use super::ApiError;
 use crate::leader::Leadership;
 use crate::metrics::{Metrics, Verb};
 

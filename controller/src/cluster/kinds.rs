@@ -2,6 +2,7 @@
 
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentSpec, DeploymentStatus};
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec, PodStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::FieldsV1;
 use kube::core::PartialObjectMeta;
 use kube::{Resource, ResourceExt};
 use tidegate_api::labels::LABEL_JOB;
@@ -91,12 +92,50 @@ where
     K: Resource<DynamicType = ()> + Clone + Send + Sync + 'static,
     Self: Resource<DynamicType = ()>,
 {
+    /// Keeps who has written which part of its content.
+    fn trim(&mut self) {
+        for entry in self.managed_fields_mut() {
+            let FieldsV1(fields) = entry.fields_v1.get_or_insert_default();
+            if let Some(fields) = fields.as_object_mut() {
+                fields.retain(|member, _| CONTENT.contains(&member.as_str()));
+            }
+        }
+    }
 }
+
+/// The members with an object's content, as the API server names them on record.
+const CONTENT: &[&str] = &["f:data", "f:spec"];
 
 fn limits_only(container: Container) -> Container {
     Container {
         name: container.name,
         resources: container.resources,
         ..Container::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::core::v1::ConfigMap;
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn who_has_written_which_content_is_kept() {
+        let written = json!({"f:data": {"f:config.json": {}}, "f:metadata": {"f:labels": {}}});
+        let mut object: PartialObjectMeta<ConfigMap> = serde_json::from_value(json!({
+            "metadata": {"name": "orders", "managedFields": [
+                {"manager": "kubectl-edit", "operation": "Update", "fieldsV1": written},
+            ]},
+        }))
+        .unwrap();
+        object.trim();
+        let [entry] = object.managed_fields() else {
+            panic!("{:?}", object.managed_fields());
+        };
+        assert_eq!(entry.manager.as_deref(), Some("kubectl-edit"));
+        let kept = json!({"f:data": {"f:config.json": {}}});
+        assert_eq!(entry.fields_v1, Some(FieldsV1(kept)));
     }
 }

@@ -16,8 +16,12 @@ use tidegate_api::spec::DEFAULT_START_FROM;
 use super::trouble::trouble;
 use crate::observed::{ApiFacts, CleanupFacts, CleanupState, PodFacts, RevisionFacts};
 
-/// A revision's Deployment; none if it is not one of ours.
-pub(super) fn revision(deployment: Arc<Deployment>) -> Option<RevisionFacts> {
+/// A revision's Deployment; none if it is not one of ours. One that belongs to a job of this name
+/// that was deleted goes with it.
+pub(super) fn revision(
+    deployment: Arc<Deployment>,
+    job_uid: Option<&str>,
+) -> Option<RevisionFacts> {
     let revision = deployment.labels().get(LABEL_REVISION)?.clone();
     let annotation = |name: &str| deployment.annotations().get(name).cloned();
     let generation = annotation(ANNOTATION_START_GENERATION).and_then(|text| text.parse().ok());
@@ -34,10 +38,18 @@ pub(super) fn revision(deployment: Arc<Deployment>) -> Option<RevisionFacts> {
         // The API server's default.
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         applied: annotation(ANNOTATION_APPLIED),
-        is_deleting: deployment.metadata.deletion_timestamp.is_some(),
+        is_deleting: deployment.metadata.deletion_timestamp.is_some()
+            || is_anothers(&deployment, job_uid),
         refused: refused(&deployment),
+        writers: None,
         deployment,
     })
+}
+
+fn is_anothers(deployment: &Deployment, job_uid: Option<&str>) -> bool {
+    let owners = deployment.owner_references();
+    let owner = owners.iter().find(|owner| owner.controller == Some(true));
+    owner.is_some_and(|owner| Some(&*owner.uid) != job_uid)
 }
 
 /// Why the ReplicaSet could not create pods, as the Deployment repeats it.
@@ -183,12 +195,32 @@ mod tests {
                 "type": "ReplicaFailure", "status": "True", "message": "exceeded quota",
             }]},
         }));
-        let facts = revision(Arc::new(deployment)).unwrap();
+        let facts = revision(Arc::new(deployment), None).unwrap();
         assert_eq!(facts.start_generation, 1_795_521_600_000);
         assert_eq!((facts.replicas, facts.start_from.as_str()), (0, "Empty"));
         assert_eq!(facts.applied.as_deref(), Some("abc"));
         assert_eq!(facts.refused.as_deref(), Some("exceeded quota"));
-        assert_eq!(revision(Arc::default()), None, "it is not ours");
+        assert_eq!(revision(Arc::default(), None), None, "it is not ours");
+    }
+
+    /// Its controller's garbage collector comes a moment after a job that was made again.
+    #[test]
+    fn a_deployment_of_a_job_that_was_deleted_goes() {
+        let owned = |uid: &str| -> Deployment {
+            parse(json!({"metadata": {
+                "labels": {"tidegate.dev/revision": "0a1b2c3d"},
+                "ownerReferences": [{
+                    "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "name": "orders",
+                    "uid": uid, "controller": true,
+                }],
+            }}))
+        };
+        let facts = |deployment| revision(Arc::new(deployment), Some("2")).unwrap();
+        let goes = |deployment| facts(deployment).is_deleting;
+        assert!(goes(owned("1")));
+        assert!(!goes(owned("2")));
+        let orphan = json!({"metadata": {"labels": {"tidegate.dev/revision": "0a1b2c3d"}}});
+        assert!(!goes(parse(orphan)), "it is taken over");
     }
 
     fn cleanup_pod(status: Value) -> CleanupState {

@@ -29,6 +29,9 @@ pub(super) fn decide(draft: &mut Draft<'_>) {
     for revision in &roles.rest {
         draft.remove(revision);
     }
+    if let (Some(current), Some(spare)) = (roles.current, roles.spare) {
+        note_lost_report(draft, current, spare);
+    }
     match roles.current {
         None => first(draft),
         Some(current) if current.revision == wanted => keep(draft, current, &roles),
@@ -185,6 +188,21 @@ fn is_proving(draft: &Draft<'_>) -> bool {
     upgrade.is_some_and(|upgrade| upgrade.phase == UpgradePhase::Proving)
 }
 
+/// A revision has taken over from the one that was reported last, in a pass whose report was lost.
+fn note_lost_report(draft: &mut Draft<'_>, current: &RevisionFacts, spare: &RevisionFacts) {
+    let phase = draft.upgrade.as_ref().map(|upgrade| upgrade.phase);
+    let is_over = matches!(
+        phase,
+        None | Some(UpgradePhase::Complete | UpgradePhase::RolledBack)
+    );
+    if !is_over || draft.revision.as_ref() != Some(&spare.revision) {
+        return;
+    }
+    draft.upgrade = None;
+    upgrade::begin(draft, (spare, &current.revision), current.start_generation);
+    upgrade::prove_from_now(draft, current);
+}
+
 /// Brings the upgrade's status up to what is seen: the revision was let go, or nobody wants the
 /// other one any more.
 fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
@@ -208,11 +226,7 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
         UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Refused
             if is_target =>
         {
-            upgrade.phase = UpgradePhase::Proving;
-            upgrade.used_mode.get_or_insert(upgrade.requested_mode);
-            upgrade.handed_over_time = Some(now.clone());
-            upgrade.phase_time = Some(now);
-            upgrade::note_rollback_checkpoint(draft, &old, current);
+            upgrade::prove_from_now(draft, current);
         }
         UpgradePhase::RolledBack if is_target => upgrade.phase = UpgradePhase::Complete,
         // The one that was to take over from it is not wanted any more, and it has not proven

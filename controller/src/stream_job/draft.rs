@@ -1,11 +1,12 @@
 //! A plan under way: what is decided so far, and how objects get into it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use k8s_openapi::api::core::v1::{ConfigMap, PodTemplateSpec};
+use k8s_openapi::api::core::v1::PodTemplateSpec;
 use tidegate_api::StreamJob;
 use tidegate_api::job_config::{JobConfig, StartPoint};
-use tidegate_api::labels::{ANNOTATION_APPLIED, ANNOTATION_POD_TEMPLATE, ANNOTATION_WRITTEN_FOR};
+use tidegate_api::labels::{ANNOTATION_APPLIED, ANNOTATION_POD_TEMPLATE};
 use tidegate_api::pod::revision_name;
 use tidegate_api::status::{ConditionStatus, Reason, StreamJobStatus, UpgradeStatus};
 
@@ -81,7 +82,10 @@ impl<'a> Draft<'a> {
             events: Vec::new(),
             revision: status.and_then(|status| status.revision.clone()),
             upgrade: status.and_then(|status| status.upgrade.clone()),
-            up_to_date: Verdict::yes(Reason::Stable, "the revision that the spec asks for runs"),
+            up_to_date: Verdict::yes(
+                Reason::Stable,
+                "the revision is the one that the spec asks for",
+            ),
             ready: None,
             look_again: LookAgain::Later,
         }
@@ -151,18 +155,12 @@ impl<'a> Draft<'a> {
             &wanted.certificate,
         ];
         let hash = build::applied_hash(&objects);
-        let is_applied = facts.is_some_and(|facts| {
-            facts.applied.as_ref() == Some(&hash) && facts.replicas == replicas
-        });
         if let Some(facts) = facts
+            && let Some(writers) = &facts.writers
             && facts.replicas == replicas
-            && self.put_back(facts, &hash)
+            && (self.put_back(facts, &hash) || facts.applied.as_ref() == Some(&hash))
         {
-            self.mend(config_map, replicas);
-            return;
-        }
-        if is_applied {
-            self.mend(config_map, replicas);
+            self.mend(writers, (config_map, policy, budget));
             return;
         }
         let annotations = deployment.metadata.annotations.get_or_insert_default();
@@ -175,7 +173,8 @@ impl<'a> Draft<'a> {
             build::mounted_certificate(template) == Some(wanted.certificate.as_str())
         });
         if standing.is_none() {
-            self.apply.push(self.certificate());
+            let certificate = self.certificate(&wanted.revision, &wanted.certificate);
+            self.apply.push(certificate);
         }
         // A new version of the controller may make another template of the same spec. It is for
         // the next revision: no job restarts because the controller was upgraded.
@@ -196,90 +195,21 @@ impl<'a> Draft<'a> {
         self.soon();
     }
 
-    /// Puts back what differs from the pod template that was made, once for each field: what
-    /// changes one at every write, such as a webhook, is left its way, whatever it writes there.
-    /// True if the rest is applied already.
-    fn put_back(&mut self, facts: &RevisionFacts, hash: &str) -> bool {
-        let spec = facts.deployment.spec.as_ref();
-        let (Some(made), Some(spec)) = (build::made_template(&facts.deployment), spec) else {
-            return false;
-        };
-        let Some(path) = build::first_edit(&made, &spec.template) else {
-            return false;
-        };
-        let tried = build::applied_hash(&[&hash, &path, &made]);
-        if facts.applied.as_ref() == Some(&tried) {
-            return true;
-        }
-        if facts.applied.as_deref() != Some(hash) {
-            return false;
-        }
-        let name = revision_name(self.job_name(), &facts.revision);
-        let message = format!(
-            "{path} of Deployment {name} differs from what was made, and is put back; change the \
-             StreamJob instead"
-        );
-        self.events.push(EventNote {
-            is_warning: true,
-            reason: EventReason::Changed,
-            message,
-        });
-        self.apply.push(Child::Template {
-            name,
-            template: build::restoring_patch(&made, &spec.template),
-            annotations: [(ANNOTATION_APPLIED.to_owned(), tried)].into(),
-        });
-        self.soon();
-        true
-    }
-
-    /// A pod that cannot be set up may lack what it mounts: somebody has deleted it, and nobody
-    /// watches it. One that ends again and again may read what somebody has put into the ConfigMap,
-    /// of which only the metadata is watched: it is written once more after each end.
-    fn mend(&mut self, mut config_map: ConfigMap, replicas: i32) {
-        if replicas == 0 {
-            return;
-        }
-        match self.standing(&self.wanted.revision) {
-            Standing::Troubled(_, trouble) if trouble.reason == Reason::PodNotStarting => {
-                self.apply.push(Child::ConfigMap(Box::new(config_map)));
-                self.apply.push(self.certificate());
-            }
-            Standing::Troubled(pod, trouble) if trouble.reason == Reason::CrashLoop => {
-                let end = format!("{}-{}", pod.uid, pod.restart_count);
-                let annotations = config_map.metadata.annotations.get_or_insert_default();
-                annotations.insert(ANNOTATION_WRITTEN_FOR.to_owned(), end);
-                self.apply.push(Child::ConfigMap(Box::new(config_map)));
-            }
-            Standing::Troubled(..)
-            | Standing::Gone
-            | Standing::Coming(_)
-            | Standing::Silent { .. }
-            | Standing::Says(..) => {}
-        }
-    }
-
-    fn certificate(&self) -> Child {
-        Child::Certificate {
-            name: self.wanted.certificate.clone(),
-            config_map: revision_name(self.job_name(), &self.wanted.revision),
-        }
-    }
-
     /// Has a revision whose spec is not at hand exist with this configuration and so many pods.
     pub(super) fn ensure_other(&mut self, facts: &RevisionFacts, config: JobConfig, replicas: i32) {
         let is_configured = facts.config.as_deref() == Some(&config);
         let name = revision_name(self.job_name(), &facts.revision);
+        self.mend_other(facts, &config);
         if !is_configured {
-            let config_map = build::config_map(self.job(), &facts.revision, &config);
-            self.apply.push(Child::ConfigMap(Box::new(config_map)));
             self.tell_live_changes(facts, &config);
         }
         if !is_configured || facts.replicas != replicas {
-            let annotations = match is_configured {
-                true => Default::default(),
-                false => build::start_annotations(&config),
-            };
+            let mut annotations = BTreeMap::new();
+            if !is_configured {
+                annotations = build::start_annotations(&config);
+                // What was applied is not what stands there, should the spec ask for it again.
+                annotations.insert(ANNOTATION_APPLIED.to_owned(), String::new());
+            }
             self.apply.push(Child::Scale {
                 name,
                 replicas,
@@ -342,23 +272,26 @@ impl<'a> Draft<'a> {
         let mut changes = Vec::new();
         if old.checkpoint.interval_ms != config.checkpoint.interval_ms {
             changes.push(match config.checkpoint.interval_ms {
-                Some(interval_ms) => format!("the checkpoint interval is {interval_ms} ms"),
-                None => "only savepoints are taken".to_owned(),
+                Some(interval_ms) => format!("the checkpoint interval is {interval_ms} ms now"),
+                None => "only savepoints are taken now".to_owned(),
             });
         }
         if old.checkpoint.retained_count != config.checkpoint.retained_count {
             let count = config.checkpoint.retained_count;
-            changes.push(format!("the newest {count} checkpoints are kept"));
+            changes.push(format!("the newest {count} checkpoints are kept now"));
         }
         if old.log_level != config.log_level {
-            changes.push(format!("the log level is {}", config.log_level.as_str()));
+            changes.push(format!(
+                "the log level is {} now",
+                config.log_level.as_str()
+            ));
         }
         if old.parallelism != config.parallelism {
             let (old, new) = (old.parallelism, config.parallelism);
             changes.push(format!("parallelism goes from {old} to {new}"));
         }
         if !changes.is_empty() {
-            self.tell(EventReason::Changed, format!("now {}", changes.join(", ")));
+            self.tell(EventReason::Changed, changes.join(", "));
         }
     }
 }

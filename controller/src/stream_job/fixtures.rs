@@ -12,7 +12,7 @@ use tidegate_api::spec::{Storage, StreamJobSpec};
 use tidegate_api::{StreamJob, change};
 
 use crate::job_api::{JobView, Phase};
-use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts};
+use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts, Writers};
 use crate::plan::{Child, Plan};
 use crate::settings::Settings;
 
@@ -93,6 +93,7 @@ pub(crate) fn facts_of(deployment: &Deployment) -> RevisionFacts {
         applied: annotations.get(ANNOTATION_APPLIED).cloned(),
         is_deleting: false,
         refused: None,
+        writers: Some(Writers::default()),
         deployment: Arc::new(deployment.clone()),
     }
 }
@@ -123,6 +124,9 @@ pub(crate) fn carry_out(observed: &mut Observed, plan: &Plan) {
                     revision.config = serde_json::from_str(config).ok();
                     revision.start_generation =
                         annotations[ANNOTATION_START_GENERATION].parse().unwrap();
+                }
+                if let Some(applied) = annotations.get(ANNOTATION_APPLIED) {
+                    revision.applied = Some(applied.clone());
                 }
             }
             Child::Template {

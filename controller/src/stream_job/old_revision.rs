@@ -5,6 +5,7 @@ use tidegate_api::spec::UpgradeMode;
 use tidegate_api::status::Reason;
 
 use super::standing::{SILENCE_MAX_MS, Standing, of_pod, standing};
+use super::standstill::can_take_savepoint;
 use crate::job_api::{Phase, StopMode};
 use crate::observed::{Observed, RevisionFacts};
 
@@ -37,7 +38,7 @@ pub(super) fn old(observed: &Observed, new: &str, wants_savepoint: bool) -> Old 
                 Phase::Running | Phase::Starting | Phase::Restoring | Phase::BackingOff => {
                     is_waited_for = true;
                     if !pod.is_deleting {
-                        let mode = match wants_savepoint && view.phase == Phase::Running {
+                        let mode = match wants_savepoint && can_take_savepoint(view) {
                             true => StopMode::Savepoint,
                             false => StopMode::for_job(view),
                         };

@@ -25,6 +25,9 @@ const PROOF_RUNNING_MS: i64 = 30_000;
 const RESTARTS_MAX: u32 = 3;
 /// An upgrade's message has so many bytes at most.
 pub(super) const MESSAGE_BYTES_MAX: usize = 300;
+/// What helps once a spec was tried and has failed.
+pub(super) const TRY_AGAIN: &str =
+    "to try again, change what is run, or go back to the spec before and then to this one";
 /// Of a failure, so much stands beside how the revision is.
 const FAILURE_BYTES_MAX: usize = 160;
 
@@ -223,9 +226,7 @@ pub(super) fn rolled_back(draft: &mut Draft<'_>, spare: &RevisionFacts, why: &st
         upgrade.phase_time = Some(now);
         upgrade.message = bounded(why, MESSAGE_BYTES_MAX);
         let (from, to) = (&upgrade.from_revision, &upgrade.to_revision);
-        let message = format!(
-            "revision {to} failed, and {from} runs again: {why}; change the spec to try again"
-        );
+        let message = format!("revision {to} failed, and {from} runs again: {why}; {TRY_AGAIN}");
         draft.up_to_date = Verdict::no(Reason::RolledBack, message);
     }
     draft.soon();

@@ -47,7 +47,8 @@ impl<'a> Roles<'a> {
             spare: None,
             rest: Vec::new(),
         };
-        let spare = spare_name(observed);
+        let current_name = current.map(|current| &*current.revision);
+        let spare = spare_name(observed, current_name);
         for revision in standing() {
             let name = &*revision.revision;
             if current.is_some_and(|current| current.revision == name) {
@@ -108,15 +109,24 @@ fn is_let_go(observed: &Observed, revision: &RevisionFacts) -> bool {
     is_reported || is_free || pods.any(|pod| pod.view().is_some_and(proves_let_go))
 }
 
-fn spare_name(observed: &Observed) -> Option<&str> {
-    let upgrade = observed.job.status.as_ref()?.upgrade.as_ref()?;
-    match upgrade.phase {
-        UpgradePhase::Preparing
-        | UpgradePhase::HandingOver
-        | UpgradePhase::Proving
-        | UpgradePhase::Refused => Some(&upgrade.from_revision),
-        UpgradePhase::Complete | UpgradePhase::RolledBack => None,
-    }
+/// The revision to come back to: the one before an upgrade that is open, or the owner that was
+/// reported last, if another took over and the report of it was lost.
+fn spare_name<'a>(observed: &'a Observed, current: Option<&str>) -> Option<&'a str> {
+    let status = observed.job.status.as_ref()?;
+    let before = status
+        .upgrade
+        .as_ref()
+        .and_then(|upgrade| match upgrade.phase {
+            UpgradePhase::Preparing
+            | UpgradePhase::HandingOver
+            | UpgradePhase::Proving
+            | UpgradePhase::Refused => Some(&*upgrade.from_revision),
+            UpgradePhase::Complete | UpgradePhase::RolledBack => None,
+        });
+    before.or(status
+        .revision
+        .as_deref()
+        .filter(|owner| Some(*owner) != current))
 }
 
 fn newest<'a>(revisions: impl Iterator<Item = &'a RevisionFacts>) -> Option<&'a RevisionFacts> {

@@ -1,14 +1,17 @@
 //! Suspend: the job takes a savepoint, and then its pods go.
 
+use std::collections::BTreeMap;
+
+use tidegate_api::pod::revision_name;
 use tidegate_api::status::{ConditionStatus, ConditionType, Reason};
 
 use super::draft::{Draft, Verdict};
 use super::live::was_finished;
-use super::standing::{Standing, has_pods};
+use super::standing::{Standing, has_pods, standing};
 use crate::checkpoints::is_mirrored;
 use crate::job_api::{JobCommand, JobView, Phase, StopMode};
-use crate::observed::{ApiFacts, RevisionFacts};
-use crate::plan::{Decision, LookAgain};
+use crate::observed::{ApiFacts, Observed, RevisionFacts};
+use crate::plan::{Child, ChildName, Decision, LookAgain, Plan};
 use crate::time::age_ms;
 
 /// A process that can take no savepoint for so long is not waited for any more.
@@ -37,8 +40,7 @@ pub(super) fn suspend(draft: &mut Draft<'_>, current: &RevisionFacts) {
             "a savepoint is taken, then the pod goes"
         }
         standing if is_waited_for(draft, standing) => {
-            "the job must come to a point where it can \
-                                                       take a savepoint, then the pod goes"
+            "a savepoint is waited for, which the job cannot take yet, then the pod goes"
         }
         standing if awaits_mirror(draft, standing) => {
             "the Checkpoint objects take over what the log retains, then the pod goes"
@@ -55,6 +57,31 @@ pub(super) fn suspend(draft: &mut Draft<'_>, current: &RevisionFacts) {
     };
     draft.ready = Some(Verdict::no(Reason::Suspending, message));
     draft.soon();
+}
+
+/// A process that has stopped for a spec that is not valid any more: a new one goes on, or its pod
+/// goes, whatever else the spec says.
+pub(super) fn go_on(observed: &Observed, current: &RevisionFacts, plan: &mut Plan) {
+    let Standing::Says(pod, view) = standing(observed, &current.revision) else {
+        return;
+    };
+    if view.phase != Phase::Stopped || current.replicas == 0 {
+        return;
+    }
+    if observed.job.spec.suspend {
+        let job = observed.job.metadata.name.as_deref().unwrap_or_default();
+        plan.apply.push(Child::Scale {
+            name: revision_name(job, &current.revision),
+            replicas: 0,
+            annotations: BTreeMap::new(),
+        });
+    } else {
+        plan.delete.push(ChildName::Pod {
+            name: pod.name.clone(),
+            uid: pod.uid.clone(),
+        });
+    }
+    plan.look_again = LookAgain::Soon;
 }
 
 /// Whether a process that is over shall stay a moment longer: what its log retains is mirrored from
@@ -74,7 +101,7 @@ pub(super) fn awaits_mirror(draft: &Draft<'_>, standing: Standing<'_>) -> bool {
 
 /// Whether the job is worth asking. One whose newest checkpoint failed would fail at the savepoint,
 /// too, and start again from its latest checkpoint instead of standing still.
-fn can_take_savepoint(view: &JobView) -> bool {
+pub(super) fn can_take_savepoint(view: &JobView) -> bool {
     view.phase == Phase::Running && view.failing_checkpoint_count == 0
 }
 

@@ -5,6 +5,7 @@ mod deletion;
 mod edits;
 mod ends;
 mod lost;
+mod refusals;
 mod rollbacks;
 mod storage;
 mod upgrades;
@@ -449,8 +450,13 @@ fn what_is_lost_from_under_a_pod_is_made_again() {
         "a volume is not there",
     ));
     observed.pods = vec![broken];
-    assert_eq!(
-        words(&plan(&observed, &settings())),
-        ["ConfigMap", "Certificate"]
-    );
+    assert_eq!(words(&plan(&observed, &settings())), ["Certificate"]);
+    observed.revisions[0].writers = None;
+    let all = [
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "ConfigMap",
+        "Deployment",
+    ];
+    assert_eq!(words(&plan(&observed, &settings())), all);
 }

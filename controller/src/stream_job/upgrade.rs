@@ -1,23 +1,26 @@
 //! One revision takes over from another: brought up beside it, let go when the old one has stopped.
 
-use tidegate_api::job_config::{JobConfig, StartPoint};
-use tidegate_api::spec::UpgradeMode;
+use tidegate_api::job_config::StartPoint;
+use tidegate_api::pod::revision_name;
+use tidegate_api::spec::{RollbackPolicy, UpgradeMode};
 use tidegate_api::status::{Reason, UpgradePhase, UpgradeStatus};
 
 use super::draft::{Draft, Verdict, start_of};
 use super::live::{replace, run, was_finished};
 use super::old_revision::{Old, is_worth_keeping, old};
-use super::prove::{MESSAGE_BYTES_MAX, Proof, begin_proof_anew, come_back, proof, rolled_back};
+use super::prove::{
+    MESSAGE_BYTES_MAX, Proof, TRY_AGAIN, begin_proof_anew, come_back, proof, rolled_back,
+};
 use super::roles::Roles;
-use super::standing::{Standing, has_pods, of_pod};
+use super::standing::{SILENCE_MAX_MS, Standing, has_pods, of_pod};
 use super::standstill::suspend;
 use super::wanted::start_point;
 use crate::build::Start;
 use crate::job_api::{JobCommand, Phase};
 use crate::observed::{PodFacts, RevisionFacts};
-use crate::plan::{Decision, EventNote, EventReason, LookAgain};
+use crate::plan::{ChildName, Decision, EventNote, EventReason, LookAgain};
 use crate::text::bounded;
-use crate::time::{age_ms, to_text};
+use crate::time::{age_ms, from_text, to_text};
 
 /// The old revision is waited for so long when it is to take no savepoint.
 const STOP_WAIT_MS: i64 = 30_000;
@@ -114,15 +117,12 @@ fn stay(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     draft.up_to_date = match upgrade.phase {
         UpgradePhase::RolledBack => Verdict::no(
             Reason::RolledBack,
-            format!(
-                "revision {to} failed, and {from} runs again: {why}; change the spec to try again"
-            ),
+            format!("revision {to} failed, and {from} runs again: {why}; {TRY_AGAIN}"),
         ),
         _ => Verdict::no(
             Reason::UpgradeRefused,
             format!(
-                "revision {to} could not take over, and {} runs on: {why}; change the spec to try \
-                 again",
+                "revision {to} could not take over, and {} runs on: {why}; {TRY_AGAIN}",
                 owner.revision
             ),
         ),
@@ -152,7 +152,7 @@ fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
         draft.look_again = LookAgain::Later;
         return;
     };
-    begin(draft, current, &start);
+    begin(draft, (current, wanted), start.generation);
     draft.up_to_date = Verdict::no(
         Reason::UpgradeInProgress,
         format!(
@@ -167,10 +167,14 @@ fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     }
     let deadline_ms = i64::from(draft.wanted.job.upgrade.deadline_seconds) * 1000;
     let started_ms = i64::try_from(start.generation).unwrap_or(i64::MAX);
+    let started_ms = match roles.candidate {
+        Some(_) => started_ms,
+        None => refused_since(draft).unwrap_or(started_ms),
+    };
     let is_late = draft.observed.now_ms.saturating_sub(started_ms) > deadline_ms;
     let standing = draft.standing(wanted);
     let is_holding = standing.phase() == Some(Phase::Holding);
-    if is_late && !is_holding && !is_handing_over(draft) {
+    if is_late && !is_holding && !is_briefly_silent(draft, standing) && !is_handing_over(draft) {
         refuse(draft, current, roles, start);
         return;
     }
@@ -188,12 +192,33 @@ fn bring_up(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     }
 }
 
+/// Why the new revision's pods, or it itself, cannot be made.
+fn refused(draft: &Draft<'_>, roles: &Roles<'_>) -> Option<String> {
+    match roles.candidate {
+        Some(candidate) => candidate.refused.clone(),
+        None => draft.observed.refused_write.clone(),
+    }
+}
+
+/// Since when a revision is to be made that the API server refuses.
+fn refused_since(draft: &Draft<'_>) -> Option<i64> {
+    draft.observed.refused_write.as_ref()?;
+    from_text(&draft.upgrade.as_ref()?.started_time)
+}
+
+/// One answer that is late proves nothing.
+fn is_briefly_silent(draft: &Draft<'_>, standing: Standing<'_>) -> bool {
+    let now_ms = draft.observed.now_ms;
+    matches!(
+        standing,
+        Standing::Silent { since_ms, .. } if now_ms.saturating_sub(since_ms) <= SILENCE_MAX_MS
+    )
+}
+
 /// What keeps the new revision from being ready is told while the old one runs on.
 fn tell_trouble(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) {
     let wanted = &*draft.wanted.revision;
-    let refused = roles
-        .candidate
-        .and_then(|candidate| candidate.refused.clone());
+    let refused = refused(draft, roles);
     let trouble = draft.standing(wanted).trouble();
     let trouble = trouble.or(refused.map(|message| (Reason::PodRefused, message)));
     if let Some((_, message)) = trouble {
@@ -234,8 +259,11 @@ fn candidate_start(
 }
 
 /// Reports an upgrade that begins, or goes on as it was reported.
-fn begin(draft: &mut Draft<'_>, current: &RevisionFacts, start: &Start) {
-    let wanted = &*draft.wanted.revision;
+pub(super) fn begin(
+    draft: &mut Draft<'_>,
+    (current, wanted): (&RevisionFacts, &str),
+    generation: u64,
+) {
     let is_reported = draft.upgrade.as_ref().is_some_and(|upgrade| {
         let phase = upgrade.phase;
         upgrade.to_revision == wanted
@@ -244,7 +272,7 @@ fn begin(draft: &mut Draft<'_>, current: &RevisionFacts, start: &Start) {
     if is_reported {
         return;
     }
-    let started_ms = i64::try_from(start.generation).unwrap_or(i64::MAX);
+    let started_ms = i64::try_from(generation).unwrap_or(i64::MAX);
     // One that has not proven itself is nothing to come back to.
     let before = draft.upgrade.take();
     let rollback_checkpoint = before.as_ref().and_then(|it| it.rollback_checkpoint);
@@ -339,7 +367,10 @@ fn hand_over(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, 
         true => age_ms(draft.observed.now_ms, phase_time(draft)),
         false => 0,
     };
-    let wants_savepoint = draft.wanted.job.upgrade.mode == UpgradeMode::Savepoint;
+    let wants_savepoint = draft.wanted.job.upgrade.mode == UpgradeMode::Savepoint
+        || roles
+            .candidate
+            .is_some_and(|candidate| leaves_state(draft, candidate));
     let limit_ms = match wants_savepoint {
         true => i64::try_from(draft.wanted.job.checkpoint.timeout_ms).unwrap_or(i64::MAX),
         false => STOP_WAIT_MS,
@@ -454,15 +485,39 @@ fn let_go(
     draft.ready = Some(Verdict::no(Reason::Starting, "the new revision is let go"));
 }
 
-/// Takes note of what a rollback goes on from, if the new revision starts from something else than
-/// what the old one has left: the log goes on from there then.
-pub(super) fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
-    let goes_on = |config: &JobConfig| {
+/// Reports that the new revision was let go, and has to prove itself.
+pub(super) fn prove_from_now(draft: &mut Draft<'_>, new: &RevisionFacts) {
+    let now = to_text(draft.observed.now_ms);
+    let Some(upgrade) = &mut draft.upgrade else {
+        return;
+    };
+    upgrade.phase = UpgradePhase::Proving;
+    upgrade.used_mode.get_or_insert(upgrade.requested_mode);
+    upgrade.handed_over_time = Some(now.clone());
+    upgrade.phase_time = Some(now);
+    let old = upgrade.from_revision.clone();
+    note_rollback_checkpoint(draft, &old, new);
+}
+
+/// Whether a rollback would need what the old revision leaves, while the new one fills the log with
+/// checkpoints of its own: only a savepoint outlives those.
+fn leaves_state(draft: &Draft<'_>, new: &RevisionFacts) -> bool {
+    draft.wanted.job.upgrade.rollback != RollbackPolicy::Never && !goes_on(new)
+}
+
+/// Whether a revision starts from what the one before it has left.
+fn goes_on(new: &RevisionFacts) -> bool {
+    new.config.as_deref().is_none_or(|config| {
         config.start_from == StartPoint::Latest
             || config.start_from_generation < config.start_generation
                 && config.start_from_generation.is_some()
-    };
-    if new.config.as_deref().is_none_or(goes_on) {
+    })
+}
+
+/// Takes note of what a rollback goes on from, if the new revision starts from something else than
+/// what the old one has left: the log goes on from there then.
+pub(super) fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
+    if goes_on(new) {
         return;
     }
     let view = draft.standing(old).view();
@@ -504,12 +559,7 @@ fn await_candidate(draft: &mut Draft<'_>, current: &RevisionFacts) {
 fn refuse(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, start: Start) {
     let wanted = &*draft.wanted.revision;
     let why = match draft.standing(wanted) {
-        Standing::Gone => {
-            let refused = roles
-                .candidate
-                .and_then(|candidate| candidate.refused.clone());
-            refused.unwrap_or_else(|| "it has no pod".to_owned())
-        }
+        Standing::Gone => refused(draft, roles).unwrap_or_else(|| "it has no pod".to_owned()),
         Standing::Coming(_) => "its pod does not run".to_owned(),
         Standing::Silent { error, .. } => format!("it does not answer: {error}"),
         standing @ (Standing::Troubled(..) | Standing::Says(..)) => {
@@ -523,6 +573,13 @@ fn refuse(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, sta
     if let Some(upgrade) = &mut draft.upgrade {
         upgrade.message = bounded(&why, MESSAGE_BYTES_MAX);
     }
-    draft.ensure(roles.candidate, start, 0);
+    match roles.candidate {
+        Some(candidate) => draft.ensure(Some(candidate), start, 0),
+        // Its certificate goes along.
+        None => draft.delete.push(ChildName::ConfigMap(revision_name(
+            draft.job_name(),
+            &draft.wanted.revision,
+        ))),
+    }
     stay(draft, current, roles);
 }

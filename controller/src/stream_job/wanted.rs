@@ -1,7 +1,7 @@
 //! What the spec asks for, once it is known to make sense on a cluster.
 
 use k8s_openapi::api::core::v1::PodTemplateSpec;
-use tidegate_api::job_config::{StartPoint, StorageConfig};
+use tidegate_api::job_config::{StartPoint, StorageConfig, job_folder};
 use tidegate_api::manifest::DEFAULT_NAMESPACE;
 use tidegate_api::pod::certificate_secret_name;
 use tidegate_api::spec::{Storage, UpgradeMode};
@@ -10,6 +10,7 @@ use tidegate_api::validate::{Logic, validate_for_cluster};
 use tidegate_api::{Metadata, ValidJob, change};
 
 use crate::build::{self, StartState};
+use crate::checkpoints::{storage_of, written_storage};
 use crate::job_api::{JobView, Phase};
 use crate::observed::{Observed, RevisionFacts};
 use crate::settings::Settings;
@@ -41,16 +42,16 @@ impl Wanted {
         if matches!(job.logic, Logic::Sql(_)) {
             return Err(vec![NO_SQL.to_owned()]);
         }
+        let revision = change::revision(spec);
         let storage = match &job.storage {
             Some(storage) => storage.clone(),
             None => {
-                let default = settings.default_storage.as_ref();
-                let default = default.ok_or_else(|| vec![NO_STORAGE.to_owned()])?;
-                job.storage_secret = default.secret_ref.clone();
-                kept_storage(observed).unwrap_or_else(|| config_of(default))
+                let given = given_storage(observed, settings, &revision);
+                let given = given.map_err(|message| vec![message])?;
+                job.storage_secret = given.secret_ref.clone();
+                config_of(&given)
             }
         };
-        let revision = change::revision(spec);
         let certificate = certificate_secret_name(&job.name, &revision, &observed.authority);
         let template = build::pod_template(&job, &revision, &certificate)
             .map_err(|error| vec![error.to_string()])?;
@@ -79,17 +80,56 @@ fn metadata(observed: &Observed) -> Metadata {
     }
 }
 
-/// The storage that a job without one of its own was given when it was made: another default of
-/// the installation must not take it away from its state. One that never came to have state, and
-/// cannot start there, takes the new one.
-fn kept_storage(observed: &Observed) -> Option<StorageConfig> {
-    let mut newest_first = observed.revisions.iter().rev();
-    let newest = newest_first.find_map(|revision| revision.config.as_ref())?;
+/// The storage of a job without one of its own. It keeps what it was given when it was made:
+/// another default of the installation must not take it away from its state.
+fn given_storage(
+    observed: &Observed,
+    settings: &Settings,
+    revision: &str,
+) -> Result<Storage, String> {
+    let default = settings.default_storage.as_ref();
+    let Some(kept) = kept_storage(observed, revision) else {
+        let default = default.ok_or_else(|| NO_STORAGE.to_owned())?;
+        return match stranded(observed, default) {
+            None => Ok(default.clone()),
+            Some(location) => Err(format!(
+                "spec.checkpoint.storage: the job's latest checkpoint is {location}, and this \
+                 installation's default is {} by now; name the storage in the spec",
+                default.url
+            )),
+        };
+    };
+    Ok(Storage {
+        secret_ref: default.map_or(kept.secret_ref, |default| default.secret_ref.clone()),
+        ..kept
+    })
+}
+
+/// The latest checkpoint of a job whose Deployments are gone, if it does not lie there.
+fn stranded<'a>(observed: &'a Observed, storage: &Storage) -> Option<&'a str> {
+    let Metadata {
+        name, namespace, ..
+    } = metadata(observed);
+    let folder = job_folder(&storage.url, &namespace, &name);
+    let latest = observed.job.status.as_ref()?.latest_checkpoint.as_ref()?;
+    let location = latest.location.as_str();
+    let (own, _) = location.rsplit_once('#')?;
+    (observed.revisions.is_empty() && own != folder).then_some(location)
+}
+
+/// What the revision was made with, or if there is none, the one that owns the job. A job that
+/// never came to have state, and cannot start where it is, keeps nothing.
+fn kept_storage(observed: &Observed, revision: &str) -> Option<Storage> {
+    let mut revisions = observed.revisions.iter();
+    let same = revisions.find(|it| it.revision == revision);
+    let kept = same
+        .and_then(storage_of)
+        .or_else(|| written_storage(observed))?;
     let status = observed.job.status.as_ref();
     let has_state = status.is_some_and(|status| status.latest_checkpoint.is_some());
     let mut views = observed.pods.iter().filter_map(|pod| pod.view());
     let is_stuck = !has_state && views.any(|view| view.phase == Phase::Blocked && is_new(view));
-    (!is_stuck).then(|| newest.storage.clone())
+    (!is_stuck).then_some(kept)
 }
 
 /// Whether a process has not been able to begin, nor has found what another one left.

@@ -192,55 +192,113 @@ fn rolls_back(space: &Space, mode: &str) -> Value {
     told
 }
 
+/// As a person would see it where a platform team limits what a namespace may hold.
+#[test]
+fn an_upgrade_that_a_quota_forbids_is_told_and_goes_on_when_the_quota_is_gone() {
+    let space = Space::new("quota");
+    let mut job = Job::new(&space, "counts").start();
+    let committed = job.wait_results_beyond(200);
+    space.apply(&json!({
+        "apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "one"},
+        "spec": {"hard": {"count/deployments.apps": "1"}},
+    }));
+    until("the quota counts what there is", SOON, || {
+        let quota = space.list("resourcequotas", "").swap_remove(0);
+        match quota["status"]["used"]["count/deployments.apps"] == "1" {
+            true => Ok(()),
+            false => Err(quota["status"].to_string()),
+        }
+    });
+    let pod = job.pod();
+    job.change("program.env", json!([{"name": "COLOUR", "value": "blue"}]));
+    job.apply();
+    job.wait("the quota is told", SOON, |job| {
+        let up_to_date = condition(job, "UpToDate");
+        let message = up_to_date["message"].as_str().unwrap_or_default();
+        up_to_date["reason"] == "UpgradeRefused" && message.contains("exceeded quota: one")
+    });
+    job.wait_condition("Ready", "True", "Running");
+    job.wait_results_beyond(committed + 500);
+    assert_eq!(job.pod(), pod, "the old revision runs on");
+    let made = |note: &str| note.starts_with("revision") && note.ends_with("is made");
+    let events = space.list("events", "");
+    let notes = events.iter().filter_map(|event| event["message"].as_str());
+    assert_eq!(
+        notes.filter(|note| made(note)).count(),
+        1,
+        "the first one's"
+    );
+    space.kubectl(&["delete", "resourcequota", "one"]);
+    upgrade(&job, "Complete");
+    job.wait_results_beyond(committed + 1000);
+    job.checked_results();
+}
+
 #[test]
 fn what_somebody_edits_by_hand_is_put_back() {
     let space = Space::new("edited");
     let job = Job::new(&space, "counts").start();
     let committed = job.wait_results_beyond(500);
-    let labelled = || space.list("deployments", "tidegate.dev/job=counts");
-    let name = |it: &Value| it["metadata"]["name"].as_str().expect("a name").to_owned();
-    let deployment = format!("deployment/{}", name(&labelled()[0]));
-    space.kubectl(&["set", "env", &deployment, "COLOUR=blue"]);
-    until("the environment is as it was", SOON, || {
-        let pods = job.pods();
-        let edited = |object: &&Value| object.to_string().contains("COLOUR");
-        match labelled().iter().chain(&pods).find(edited) {
+    let pod = job.pod();
+    let config = "/data/config.json";
+    let garbage = json!({"op": "replace", "path": config, "value": "garbage"});
+    let nothing = json!({"op": "remove", "path": config});
+    let nobody = json!({"op": "replace", "path": "/spec/ingress", "value": []});
+    edited(&job, ("configmaps", &garbage), "changed by kubectl-patch");
+    edited(&job, ("configmaps", &nothing), "changed by somebody");
+    edited(
+        &job,
+        ("networkpolicies", &nobody),
+        "changed by kubectl-patch",
+    );
+    assert_eq!(job.pod(), pod, "its pod runs on");
+    let environment = json!([{"name": "COLOUR", "value": "blue"}]);
+    let path = "/spec/template/spec/containers/0/env";
+    let blue = json!({"op": "replace", "path": path, "value": environment});
+    edited(&job, ("deployments", &blue), "differs from what was made");
+    until("no pod is blue", SOON, || {
+        let blue = |pod: &&Value| pod.to_string().contains("COLOUR");
+        match job.pods().iter().find(blue) {
             None => Ok(()),
-            Some(edited) => Err(name(edited)),
+            Some(pod) => Err(pod["metadata"]["name"].to_string()),
         }
     });
-    until("an event tells of it", SOON, || {
-        let events = space.list("events", "");
+    job.wait_ready();
+    job.wait_results_beyond(committed + 500);
+    job.checked_results();
+}
+
+/// Patches a job's object as a person would, and waits until it is as it was and an event with
+/// these words tells so.
+fn edited(job: &Job<'_>, (kind, patch): (&str, &Value), words: &str) {
+    let content = |object: &Value| match kind {
+        "configmaps" => object["data"].clone(),
+        "deployments" => object["spec"]["template"].clone(),
+        _ => object["spec"].clone(),
+    };
+    let label = format!("tidegate.dev/job={}", job.name);
+    let before = job.space.list(kind, &label).swap_remove(0);
+    let name = before["metadata"]["name"].as_str().expect("a name");
+    let patch = json!([patch]).to_string();
+    job.space
+        .kubectl(&["patch", kind, name, "--type=json", "--patch", &patch]);
+    job.space
+        .wait((kind, name), SOON, "it is as it was", |now| {
+            content(now) == content(&before)
+        });
+    until(&format!("an event tells of {name}"), SOON, || {
+        let events = job.space.list("events", "");
         let mut notes = events.iter().filter_map(|event| event["message"].as_str());
+        let tells = |note: &str| {
+            [name, words, "is put back"]
+                .iter()
+                .all(|it| note.contains(it))
+        };
         notes
-            .any(|note| note.contains("differs from what was made, and is put back"))
+            .any(tells)
             .then_some(())
             .ok_or_else(|| format!("{} events", events.len()))
     });
-    let config = space.list("configmaps", "tidegate.dev/job=counts");
-    let garbage = json!({"data": {"config.json": "garbage"}}).to_string();
-    let config = name(&config[0]);
-    let patch = [
-        "patch",
-        "configmap",
-        &config,
-        "--type=merge",
-        "--patch",
-        &garbage,
-    ];
-    space.kubectl(&patch);
-    // Only its metadata is watched: the next process finds out.
-    space.kubectl(&["delete", "pod", &job.pod(), "--grace-period=0", "--force"]);
-    space.wait(("configmap", &config), SOON, "it is as it was", |config| {
-        !config["data"].to_string().contains("garbage")
-    });
-    // Kubelet waits longer and longer before it starts a container again.
-    job.wait("it is ready", SOON * 3, |job| {
-        condition(job, "Ready")["status"] == "True"
-    });
-    let committed = job.wait_results_beyond(committed);
-    job.wait_results_beyond(committed + 500);
-    job.checked_results();
 }
 
 #[test]

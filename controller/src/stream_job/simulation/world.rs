@@ -20,7 +20,7 @@ use super::random::Random;
 use crate::build::mounted_certificate;
 use crate::job_api::Phase;
 use crate::observed::{
-    ApiFacts, CleanupFacts, CleanupState, Observed, PodFacts, PodTrouble, RevisionFacts,
+    ApiFacts, CleanupFacts, CleanupState, Observed, PodFacts, PodTrouble, RevisionFacts, Writers,
 };
 use crate::plan::{Child, ChildName, Plan};
 use crate::stream_job::fixtures::{AUTHORITY, NOON_MS, facts_of, job};
@@ -251,7 +251,11 @@ impl World {
     /// What the controller sees: of pods, what was so some moments ago.
     pub(super) fn observe(&self, staleness: usize) -> Option<Observed> {
         let job = self.job.clone()?;
-        let mut revisions: Vec<RevisionFacts> = self.deployments.values().map(facts_of).collect();
+        let facts = |(name, deployment): (&String, &Deployment)| RevisionFacts {
+            writers: self.configs.contains_key(name).then(Writers::default),
+            ..facts_of(deployment)
+        };
+        let mut revisions: Vec<RevisionFacts> = self.deployments.iter().map(facts).collect();
         revisions.sort_by_key(|revision| revision.start_generation);
         let pods = self.history.get(staleness).or(self.history.back()).cloned();
         let purge = self.purge.map(|(created_ms, outcome)| CleanupFacts {

@@ -1,10 +1,14 @@
 //! What somebody changes in the objects of a job.
 
 use k8s_openapi::api::core::v1::{Container, EnvVar, PodTemplateSpec};
-use tidegate_api::labels::ANNOTATION_POD_TEMPLATE;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ManagedFieldsEntry;
+use tidegate_api::labels::{ANNOTATION_POD_TEMPLATE, FIELD_MANAGER};
+use tidegate_api::spec::UpgradeMode;
+use tidegate_api::status::UpgradePhase;
 
-use super::upgrades::step;
+use super::upgrades::{phase, step, upgrading};
 use super::*;
+use crate::observed::{PodTrouble, Writers};
 use crate::stream_job::fixtures::facts_of;
 
 fn template(observed: &Observed) -> &PodTemplateSpec {
@@ -93,19 +97,110 @@ fn a_template_that_another_version_made_is_what_an_edit_is_put_back_to() {
     assert_eq!(template(&observed), &made);
 }
 
+/// As the API server has it on record after `kubectl edit`.
+fn edited(content: &str, ours: &[&str], theirs: &[&str]) -> Vec<ManagedFieldsEntry> {
+    let entry = |manager: &str, operation: &str, names: &[&str]| {
+        let fields = names.iter().map(|name| (format!("f:{name}"), json!({})));
+        let fields: serde_json::Value = fields.collect();
+        serde_json::from_value(json!({
+            "manager": manager, "operation": operation,
+            "fieldsV1": {format!("f:{content}"): fields},
+        }))
+        .unwrap()
+    };
+    vec![
+        entry(FIELD_MANAGER, "Apply", ours),
+        entry("kubectl-edit", "Update", theirs),
+    ]
+}
+
+fn assert_told(plan: &Plan, expected: &str) {
+    let [event] = &plan.events[..] else {
+        panic!("{:?}", plan.events);
+    };
+    assert!(event.is_warning, "{event:?}");
+    assert!(event.message.starts_with(expected), "{event:?}");
+}
+
 #[test]
-fn the_settings_of_a_pod_that_ends_again_and_again_are_written_once_more_per_end() {
+fn what_others_write_around_the_deployment_is_put_back() {
     let mut observed = running("good:1");
-    let mut broken = pod(&revision_of(&observed.job), ApiFacts::NotRunning);
-    broken.trouble = Some(crate::observed::PodTrouble::new(
-        Reason::CrashLoop,
-        "the configuration is no JSON",
-    ));
-    broken.restart_count = 1;
+    let writers = observed.revisions[0].writers.as_mut().unwrap();
+    writers.config_map = edited("data", &["config.json"], &["notes.txt"]);
+    assert!(plan(&observed, &settings()).apply.is_empty(), "it is added");
+    let writers = observed.revisions[0].writers.as_mut().unwrap();
+    writers.config_map = edited("data", &[], &["config.json"]);
+    let back = plan(&observed, &settings());
+    assert_eq!(words(&back), ["ConfigMap"]);
+    assert_told(&back, "data.config.json of ConfigMap ");
+    observed.revisions[0].writers = Some(Writers::default());
+    assert!(plan(&observed, &settings()).apply.is_empty());
+}
+
+#[test]
+fn a_suspended_jobs_network_policy_is_put_back_too() {
+    let mut observed = running("good:1");
+    edit(&mut observed, |spec| spec.suspend = true);
+    observed.revisions[0].replicas = 0;
+    observed.pods.clear();
+    step(&mut observed);
+    assert!(step(&mut observed).apply.is_empty(), "it is suspended");
+    let writers = observed.revisions[0].writers.as_mut().unwrap();
+    writers.policy = edited("spec", &["podSelector", "policyTypes"], &["ingress"]);
+    let back = plan(&observed, &settings());
+    assert_eq!(words(&back), ["NetworkPolicy"]);
+    assert_told(&back, "spec.ingress of NetworkPolicy ");
+}
+
+/// Revision 2 was refused, and revision 1 runs on.
+fn refused_beside() -> Observed {
+    let (mut observed, ..) = upgrading(UpgradeMode::LatestCheckpoint, Phase::Blocked);
+    observed.now_ms += 3_600_000;
+    assert_eq!(phase(&step(&mut observed)), UpgradePhase::Refused);
+    observed.pods.truncate(1);
+    let settled = step(&mut observed);
+    assert!(settled.apply.is_empty(), "{:?}", settled.apply);
+    observed
+}
+
+#[test]
+fn around_a_revision_whose_spec_is_not_at_hand_everything_is_put_back_too() {
+    let mut observed = refused_beside();
+    observed.revisions[0].writers = None;
+    let all = [
+        "ConfigMap",
+        "NetworkPolicy",
+        "PodDisruptionBudget",
+        "Certificate",
+    ];
+    assert_eq!(words(&plan(&observed, &settings())), all);
+    let writers = observed.revisions[0].writers.insert(Writers::default());
+    writers.config_map = edited("data", &[], &["config.json"]);
+    let back = plan(&observed, &settings());
+    assert_eq!(words(&back), ["ConfigMap"]);
+    assert_told(&back, "data.config.json of ConfigMap ");
+    observed.revisions[0].writers = Some(Writers::default());
+    let revision = observed.revisions[0].revision.clone();
+    let mut broken = pod(&revision, ApiFacts::NotRunning);
+    broken.trouble = Some(PodTrouble::new(Reason::PodNotStarting, "no volume"));
     observed.pods = vec![broken];
-    let first = plan(&observed, &settings());
-    assert_eq!(words(&first), ["ConfigMap"]);
-    assert_eq!(plan(&observed, &settings()).apply, first.apply);
-    observed.pods[0].restart_count = 2;
-    assert_ne!(plan(&observed, &settings()).apply, first.apply);
+    assert_eq!(words(&plan(&observed, &settings())), ["Certificate"]);
+}
+
+#[test]
+fn a_live_change_beside_a_refused_revision_is_taken_back_with_it() {
+    let mut observed = refused_beside();
+    let before = observed.revisions[0].config.clone();
+    edit(&mut observed, |spec| spec.parallelism = 4);
+    step(&mut observed);
+    let changed = observed.revisions[0].config.as_ref().unwrap();
+    assert_eq!(changed.parallelism, 4);
+    edit(&mut observed, |spec| {
+        spec.parallelism = 2;
+        spec.program.as_mut().unwrap().image = "good:1".to_owned();
+    });
+    let back = step(&mut observed);
+    assert!(words(&back).contains(&"ConfigMap"), "{:?}", words(&back));
+    assert_eq!(observed.revisions[0].config, before);
+    assert!(step(&mut observed).apply.is_empty());
 }

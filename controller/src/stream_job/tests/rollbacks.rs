@@ -3,12 +3,12 @@
 use rstest::rstest;
 use tidegate_api::checkpoint::CheckpointKind;
 use tidegate_api::job_config::StartPoint;
-use tidegate_api::spec::UpgradeMode;
+use tidegate_api::spec::{RollbackPolicy, UpgradeMode};
 use tidegate_api::status::{ConditionType, Reason, UpgradePhase};
 
 use super::upgrades::{checkpoint, handed_over, phase, step};
 use super::{edit, message, reason, running, running_with, saying, set_view, view};
-use crate::job_api::{JobView, Phase};
+use crate::job_api::{JobCommand, JobView, Phase, StopMode};
 use crate::observed::{Observed, RevisionFacts};
 use crate::plan::{Decision, EventReason};
 use crate::stream_job::fixtures::revision_of;
@@ -82,6 +82,27 @@ fn a_rollback_goes_on_from_the_stable_revisions_own_state(
         checkpoint_id: Some(9),
     };
     assert_eq!(config.start_from, own);
+}
+
+/// The new revision's own checkpoints push a checkpoint out of what is retained, a savepoint never.
+#[rstest]
+#[case(RollbackPolicy::LastStable, StopMode::Savepoint)]
+#[case(RollbackPolicy::Never, StopMode::Checkpoint)]
+fn what_a_rollback_needs_is_kept_as_a_savepoint(
+    #[case] rollback: RollbackPolicy,
+    #[case] expected: StopMode,
+) {
+    let mut observed = running("good:1");
+    edit(&mut observed, |spec| {
+        spec.upgrade.mode = UpgradeMode::Stateless;
+        spec.upgrade.rollback = rollback;
+        spec.program.as_mut().unwrap().image = "good:2".to_owned();
+    });
+    step(&mut observed);
+    let new = revision_of(&observed.job);
+    observed.pods.push(saying(&new, view(Phase::Holding)));
+    let stopping = step(&mut observed);
+    assert_eq!(stopping.ask[0].command, JobCommand::Stop(expected));
 }
 
 #[test]

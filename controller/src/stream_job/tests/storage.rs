@@ -1,13 +1,14 @@
 //! Where a job keeps its state when that changes.
 
+use tidegate_api::checkpoint::CheckpointKind;
 use tidegate_api::spec::Storage;
 use tidegate_api::status::{ConditionType, UpgradePhase};
 
-use super::upgrades::{phase, step};
+use super::upgrades::{checkpoint, phase, step};
 use super::{carry_out, edit, message, observed, plan, running, saying, set_view, view};
 use crate::job_api::{JobCommand, Phase};
 use crate::observed::{ApiFacts, Observed};
-use crate::plan::ChildName;
+use crate::plan::{ChildName, Decision};
 use crate::settings::Settings;
 use crate::stream_job::fixtures::{job, revision_of, settings};
 
@@ -109,4 +110,76 @@ fn another_default_storage_never_takes_a_job_away_from_its_state() {
         view.phase = Phase::Running;
     });
     assert!(plan(&observed, &other).apply.is_empty());
+}
+
+/// The default storage has checkpoints, and a revision that was moved elsewhere runs beside.
+fn moved() -> (Observed, Settings) {
+    let default = with_default("s3://default/jobs");
+    let mut observed = blocked_in(&default);
+    set_view(&mut observed, 0, |view| {
+        view.phase = Phase::Running;
+        view.last_checkpoint = Some(checkpoint(CheckpointKind::Checkpoint));
+    });
+    let running = plan(&observed, &default);
+    carry_out(&mut observed, &running);
+    edit(&mut observed, |spec| {
+        spec.checkpoint.storage = default.default_storage.clone();
+        spec.checkpoint.storage.as_mut().unwrap().url = "s3://new/jobs".to_owned();
+        spec.start_from = "s3://default/jobs/shop/orders".to_owned();
+    });
+    let begun = plan(&observed, &default);
+    carry_out(&mut observed, &begun);
+    observed.now_ms += 1000;
+    assert_eq!(observed.revisions.len(), 2);
+    (observed, default)
+}
+
+#[test]
+fn a_move_that_is_taken_back_leaves_the_job_where_its_state_is() {
+    for image in ["good:1", "good:2"] {
+        let (mut observed, default) = moved();
+        edit(&mut observed, |spec| {
+            spec.checkpoint.storage = None;
+            spec.start_from = "Latest".to_owned();
+            spec.program.as_mut().unwrap().image = image.to_owned();
+        });
+        let back = plan(&observed, &default);
+        carry_out(&mut observed, &back);
+        for revision in &observed.revisions {
+            let config = revision.config.as_ref().unwrap();
+            assert_eq!(config.storage.url, "s3://default/jobs", "{image}");
+        }
+    }
+}
+
+#[test]
+fn a_job_whose_deployment_is_gone_never_begins_anew_in_another_default_storage() {
+    let default = with_default("s3://default/jobs");
+    let mut observed = blocked_in(&default);
+    set_view(&mut observed, 0, |view| {
+        view.phase = Phase::Running;
+        view.last_checkpoint = Some(checkpoint(CheckpointKind::Checkpoint));
+    });
+    let running = plan(&observed, &default);
+    carry_out(&mut observed, &running);
+    observed.revisions.clear();
+    observed.pods.clear();
+    assert_eq!(plan(&observed, &default).decision, Decision::Deploy);
+    let refused = plan(&observed, &with_default("s3://other/jobs"));
+    assert_eq!(refused.decision, Decision::RefuseSpec);
+    let told = message(&refused, ConditionType::Valid);
+    assert!(told.contains("s3://default/jobs/shop/orders#9"), "{told}");
+}
+
+#[test]
+fn without_a_default_storage_a_job_keeps_what_it_was_given() {
+    let mut observed = blocked_in(&with_default("s3://default/jobs"));
+    set_view(&mut observed, 0, |view| view.phase = Phase::Running);
+    let without = Settings {
+        default_storage: None,
+        ..settings()
+    };
+    assert_eq!(plan(&observed, &without).decision, Decision::Steady);
+    edit(&mut observed, |spec| spec.parallelism = 4);
+    assert_eq!(plan(&observed, &without).decision, Decision::ChangeLive);
 }

@@ -39,7 +39,7 @@ pub(super) fn phase(plan: &Plan) -> UpgradePhase {
 }
 
 /// Revision 1 runs and revision 2 was made beside it, in this phase. Gives the names of both.
-fn upgrading(mode: UpgradeMode, new: Phase) -> (Observed, String, String) {
+pub(super) fn upgrading(mode: UpgradeMode, new: Phase) -> (Observed, String, String) {
     let mut observed = running("good:1");
     let old_name = revision_of(&observed.job);
     edit(&mut observed, |spec| {
@@ -230,11 +230,19 @@ fn a_changed_start_point_counts_more_than_the_mode() {
 }
 
 #[rstest]
-#[case(Phase::Running, StopMode::Savepoint)]
-#[case(Phase::Restoring, StopMode::Immediate)]
-fn in_mode_savepoint_a_running_revision_takes_one(#[case] old: Phase, #[case] expected: StopMode) {
+#[case(Phase::Running, 0, StopMode::Savepoint)]
+#[case::checkpoints_fail(Phase::Running, 1, StopMode::Immediate)]
+#[case(Phase::Restoring, 0, StopMode::Immediate)]
+fn in_mode_savepoint_a_running_revision_takes_one(
+    #[case] old: Phase,
+    #[case] failing_count: u32,
+    #[case] expected: StopMode,
+) {
     let (mut observed, ..) = upgrading(UpgradeMode::Savepoint, Phase::Holding);
-    set_view(&mut observed, 0, |view| view.phase = old);
+    set_view(&mut observed, 0, |view| {
+        view.phase = old;
+        view.failing_checkpoint_count = failing_count;
+    });
     let stopping = step(&mut observed);
     assert_eq!(stopping.ask[0].command, JobCommand::Stop(expected));
 }
@@ -502,6 +510,34 @@ fn a_spec_that_changed_while_suspended_is_deployed_on_resume() {
     let new = observed.revisions.last().unwrap();
     assert_eq!(new.revision, revision_of(&observed.job));
     assert!(!new.config.as_ref().unwrap().hold);
+}
+
+/// The pass that brings the new one up is cut short before its report.
+#[test]
+fn a_revision_that_came_with_the_resume_can_be_rolled_back_though_its_report_was_lost() {
+    let mut observed = running("good:1");
+    let old = revision_of(&observed.job);
+    edit(&mut observed, |spec| spec.suspend = true);
+    set_view(&mut observed, 0, |view| view.phase = Phase::Stopped);
+    step(&mut observed);
+    observed.pods.clear();
+    let reported = step(&mut observed).status;
+    edit(&mut observed, |spec| {
+        spec.suspend = false;
+        spec.program.as_mut().unwrap().image = "good:2".to_owned();
+    });
+    step(&mut observed);
+    std::sync::Arc::make_mut(&mut observed.job).status = Some(reported);
+
+    let new = revision_of(&observed.job);
+    let mut failed = view(Phase::Failed);
+    failed.reason = Some("index out of bounds".to_owned());
+    observed.pods = vec![saying(&new, failed)];
+    let back = step(&mut observed);
+    assert_eq!(back.decision, Decision::RollBack);
+    assert_eq!(back.status.revision.as_ref(), Some(&old));
+    let upgrade = back.status.upgrade.as_ref().unwrap();
+    assert_eq!((&upgrade.from_revision, &upgrade.to_revision), (&old, &new));
 }
 
 #[test]

@@ -40,7 +40,8 @@ pub(crate) fn path(namespace: &str, kind: &str) -> String {
         "deployment" | "deployments" => ("apis/apps/v1", "deployments"),
         "networkpolicies" => ("apis/networking.k8s.io/v1", "networkpolicies"),
         "pod" | "pods" => ("api/v1", "pods"),
-        "configmap" | "configmaps" => ("api/v1", "configmaps"),
+        "configmaps" => ("api/v1", "configmaps"),
+        "resourcequotas" => ("api/v1", "resourcequotas"),
         "events" => ("api/v1", "events"),
         other => panic!("no path for {other}"),
     };
