@@ -11,6 +11,9 @@ const EXIT_CODES: &str = "\
 Exit codes: 0 done; 1 failed, or damage was found; 2 the command line or the manifest is wrong. \
 `tidegate run` passes the job's own exit code on, and 128 and the number for a signal.";
 
+/// A day: whoever asks for longer than that would not know of an end.
+const PROBE_SECONDS_MAX: u64 = 86_400;
+
 /// Stateful stream processing with exactly-once results.
 #[derive(Debug, Parser)]
 #[command(name = "tidegate", version, after_help = EXIT_CODES)]
@@ -44,7 +47,12 @@ pub(crate) struct ProbeArgs {
     #[arg(value_name = "URL")]
     pub(crate) url: String,
     /// Ask again for this long while the answer is another, or none.
-    #[arg(long, value_name = "SECONDS", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = 0,
+        value_parser = clap::value_parser!(u64).range(..=PROBE_SECONDS_MAX)
+    )]
     pub(crate) timeout_seconds: u64,
 }
 
@@ -103,7 +111,7 @@ pub(crate) struct FolderArgs {
     #[arg(value_name = "FOLDER|URL")]
     pub(crate) location: String,
     /// The job, as name or namespace/name; left out where the location is the job's own folder, or
-    /// holds one job only.
+    /// a folder of this machine that holds one job only.
     #[arg(long, value_name = "[NAMESPACE/]NAME")]
     pub(crate) job: Option<String>,
     /// The S3 server, as in http://localhost:9000, where the URL names none.
@@ -237,5 +245,23 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_probe_without_end_is_refused() {
+        let probe = |seconds| {
+            let words = [
+                "tidegate",
+                "probe",
+                "http://a",
+                "--timeout-seconds",
+                seconds,
+            ];
+            Cli::try_parse_from(words).map_err(|error| error.to_string())
+        };
+        assert!(probe("86400").is_ok());
+        let error = probe("18446744073709551615").unwrap_err();
+        assert!(error.contains("is not in 0..=86400"), "{error}");
+        assert!(error.contains("--timeout-seconds"), "{error}");
     }
 }

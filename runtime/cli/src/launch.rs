@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 use tidegate_api::job_config::JOB_CONFIG_ENV;
+use tidegate_api::pod::SUPERVISE_ENV;
 use tokio::io::AsyncReadExt;
 use tokio::process::{Child, ChildStderr, Command};
 use tokio::signal::unix::{SignalKind, signal};
@@ -117,6 +118,8 @@ fn spawn(launch: Launch) -> std::io::Result<Child> {
         .args(&launch.arguments)
         .envs(launch.environment)
         .env(JOB_CONFIG_ENV, &launch.config)
+        // A job that supervised itself would miss this process as its parent, and end.
+        .env_remove(SUPERVISE_ENV)
         .process_group(0);
     // A process outside the terminal's group is stopped as soon as it reads from the terminal.
     if std::io::stdin().is_terminal() {

@@ -10,6 +10,7 @@ use tidegate_api::job_config::{JobConfig, OutputConfig, OutputFormat, StorageCon
 use tidegate_api::spec::Program;
 use tidegate_api::start_from::is_bare_path;
 use tidegate_api::validate::{Logic, Start};
+use tidegate_storage::StorageUrl;
 
 use crate::args::{ManifestArgs, RunArgs, ValidateArgs};
 use crate::failure::{EXIT_INVALID, Failure, print, with_causes};
@@ -196,6 +197,13 @@ fn storage(
             }
         }
     };
+    StorageUrl::parse(&storage.url).map_err(|error| {
+        let named = match state_dir {
+            Some(_) => "--state-dir",
+            None => "spec.checkpoint.storage.url",
+        };
+        Failure::invalid(format!("{named}: {error}"))
+    })?;
     if !storage.url.contains("://") {
         let folder: PathBuf = current_folder.join(&storage.url).components().collect();
         storage.url = folder.display().to_string();

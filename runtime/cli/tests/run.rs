@@ -96,6 +96,14 @@ fn the_settings_are_gone_when_the_job_is_over() {
 }
 
 #[test]
+fn a_supervision_that_is_meant_for_pods_is_kept_from_the_job() {
+    let folder = job("echo \"${TIDEGATE_SUPERVISE-not set}\"");
+    let mut command = tidegate(folder.path(), &["run", "job.yaml"]);
+    let output = command.env("TIDEGATE_SUPERVISE", "1").output().unwrap();
+    assert_eq!(stdout(&output), "not set\n", "{}", stderr(&output));
+}
+
+#[test]
 fn the_exit_code_passes_through() {
     let folder = job("exit 7");
     assert_eq!(

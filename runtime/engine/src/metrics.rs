@@ -49,3 +49,17 @@ pub struct OperatorMetrics {
     /// Time waiting for a full channel, nanoseconds.
     pub backpressured_nanos: Count,
 }
+
+impl OperatorMetrics {
+    /// Zeroes the gauges, for a subtask that does not run any more. Its counters stay: they only
+    /// ever go up.
+    pub(crate) fn clear_gauges(&self) {
+        let gauges = [
+            &self.state_keys,
+            &self.state_bytes,
+            &self.timers,
+            &self.watermark_ms,
+        ];
+        gauges.iter().for_each(|gauge| gauge.set(0));
+    }
+}

@@ -80,8 +80,18 @@ pub enum ArgumentError {
         /// Without the dashes.
         name: String,
     },
-    /// Values that each have the right form but do not go together.
-    #[error("the options do not go together: {problem}")]
+    /// A value of the right form that no job can have, or not with what another option says.
+    #[error("`--{name}` is {value}: {problem}")]
+    Refused {
+        /// Without the dashes.
+        name: String,
+        /// The value given.
+        value: String,
+        /// What it must be.
+        problem: String,
+    },
+    /// Settings that no single option is to blame for.
+    #[error("the options cannot be used: {problem}")]
     Settings {
         /// What is wrong.
         problem: String,

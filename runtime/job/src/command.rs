@@ -3,7 +3,7 @@
 use tidegate_protocol::{CheckpointId, Parallelism, StopMode};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::model::Phase;
+use crate::model::{Phase, SettingsChange};
 
 /// Commands that wait for the driver; one more is refused.
 const COMMAND_BACKLOG: usize = 16;
@@ -28,13 +28,8 @@ pub(crate) enum Ask {
     },
     /// Go on, if the job is held.
     Start,
-    /// Take over other settings.
-    Reconfigure {
-        /// From one checkpoint's start to the next one's, if any are taken by themselves.
-        checkpoint_interval_ms: Option<u64>,
-        /// How many of the newest checkpoints are kept.
-        retained_checkpoints: u32,
-    },
+    /// Take over other settings, and tell them in the status.
+    Reconfigure(SettingsChange),
     /// Release a retained checkpoint or savepoint.
     Release {
         /// Which one.

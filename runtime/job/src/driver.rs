@@ -26,6 +26,7 @@ use tokio::time::MissedTickBehavior;
 use crate::clock::Clock;
 use crate::command::{Ask, CommandError, JobCommand, Reply};
 use crate::job_event::JobEvent;
+use crate::model::SettingsChange;
 use crate::progress::ProgressMeter;
 use crate::status::JobStatus;
 use store::StoreTasks;
@@ -159,16 +160,10 @@ impl Driver {
                 let restored = restored.and_then(|id| CheckpointId::new(id).ok());
                 return JobCommand { ask, reply }.answer(Ok(restored));
             }
-            Ask::Reconfigure {
-                checkpoint_interval_ms,
-                retained_checkpoints,
-            } => {
-                let command = Command::Reconfigure {
-                    checkpoint_interval_ms,
-                    retained_checkpoints,
-                };
-                self.handle(Event::Command(command));
-                return JobCommand { ask, reply }.answer(Ok(None));
+            Ask::Reconfigure(change) => {
+                self.reconfigure(&change);
+                let _ = reply.send(Ok(None));
+                return;
             }
             Ask::Savepoint { name } => Command::Savepoint { request, name },
             Ask::Stop { mode } => Command::Stop { request, mode },
@@ -185,6 +180,15 @@ impl Driver {
         // Requests whose asker has gone need no answer.
         self.replies.retain(|_, reply| !reply.is_closed());
         self.handle(Event::Command(command));
+    }
+
+    fn reconfigure(&mut self, change: &SettingsChange) {
+        let status = &self.status;
+        let settings = status.change_settings(|settings| change.apply(settings));
+        self.handle(Event::Command(Command::Reconfigure {
+            checkpoint_interval_ms: settings.checkpoint_interval_ms,
+            retained_checkpoints: settings.retained_checkpoints,
+        }));
     }
 
     fn carry_out(&mut self, action: Action) {

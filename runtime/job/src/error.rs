@@ -9,7 +9,7 @@ use tidegate_storage::StorageError;
 
 use crate::arguments::ArgumentError;
 
-/// Why a job could not start.
+/// Why a job could not start, or not tell what came of it.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// The command line cannot be used.
@@ -97,6 +97,12 @@ pub enum StartError {
         #[source]
         source: std::io::Error,
     },
+    /// The job is over as it should be, but programs that read its events miss some.
+    #[error(
+        "the job is over and its results are safe, but not all that happened could be written to \
+         standard output; make room where that leads to"
+    )]
+    Output(#[source] std::io::Error),
 }
 
 impl StartError {
@@ -122,6 +128,7 @@ impl StartError {
             Self::Certificates(_) => "CertificatesInvalid",
             Self::Listen { .. } => "ListenFailed",
             Self::System { .. } => "SystemFailed",
+            Self::Output(_) => "OutputFailed",
         }
     }
 
@@ -173,12 +180,17 @@ impl Exit {
             | StartError::Build(_)
             | StartError::Graph(_)
             | StartError::StartFrom { .. }
-            | StartError::Listen { .. } => Self::Invalid,
+            | StartError::Listen { .. }
+            | StartError::Storage {
+                source: StorageError::InvalidUrl { .. } | StorageError::InvalidName { .. },
+                ..
+            } => Self::Invalid,
             StartError::Storage { .. }
             | StartError::StartFromUnreadable { .. }
             | StartError::State { .. }
             | StartError::Certificates(_)
-            | StartError::System { .. } => Self::Failed,
+            | StartError::System { .. }
+            | StartError::Output(_) => Self::Failed,
         }
     }
 }
@@ -186,5 +198,30 @@ impl Exit {
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit as u8)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tidegate_storage::StorageUrl;
+
+    use super::*;
+
+    #[test]
+    fn a_storage_whose_url_or_name_is_wrong_is_told_as_a_wrong_setting() {
+        let exit = |source| {
+            let url = "x".to_owned();
+            Exit::of_error(&StartError::Storage { url, source })
+        };
+        let wrong_url = StorageUrl::parse("gs://bucket").unwrap_err();
+        assert_eq!(exit(wrong_url), Exit::Invalid);
+        let wrong_name = StorageError::InvalidName {
+            what: "job",
+            name: "A b".to_owned(),
+            problem: "give lower-case letters",
+        };
+        assert_eq!(exit(wrong_name), Exit::Invalid);
+        let location = "x/log".to_owned();
+        assert_eq!(exit(StorageError::Missing { location }), Exit::Failed);
     }
 }

@@ -16,7 +16,7 @@ use tokio::runtime::{Builder, Runtime};
 
 use crate::clock::system_ms;
 use crate::command::Commands;
-use crate::error::StartError;
+use crate::error::{Exit, StartError};
 use crate::http::{self, Api, Serving};
 use crate::job_event::JobEvent;
 use crate::life::Life;
@@ -44,7 +44,8 @@ const HTTP_LINGER: Duration = Duration::from_secs(1);
 /// address no job API is served. The number of key groups is the graph's.
 ///
 /// # Errors
-/// The job could not start; nothing was changed.
+/// The job could not start, and nothing was changed; or it is over as it should be, but its events
+/// could not all be written to standard output.
 pub fn run_job(config: &JobConfig, graph: JobGraph) -> Result<JobOutcome, StartError> {
     if let Some(starter) = config.parent_process_id {
         parent::watch(starter).map_err(system("the watch over the starter"))?;
@@ -53,9 +54,12 @@ pub fn run_job(config: &JobConfig, graph: JobGraph) -> Result<JobOutcome, StartE
     let screen = Screen::stderr(is_redrawn);
     let runtime = io_runtime()?;
     let ended = runtime.block_on(run(config, Arc::new(graph), screen));
-    let result = ended.map(|(outcome, output)| {
-        output.finish();
-        outcome
+    let result = ended.and_then(|(outcome, output)| match output.finish() {
+        // In a pod nobody but Kubernetes reads it, and a job that is over is not to start again.
+        Some(failure) if Exit::of_outcome(&outcome) == Exit::Done && !config.linger => {
+            Err(StartError::Output(failure))
+        }
+        _ => Ok(outcome),
     });
     runtime.shutdown_timeout(HTTP_LINGER);
     result

@@ -198,6 +198,7 @@ impl Life<'_> {
         // Of what an earlier look could read, some may be damaged by now.
         self.status.set_retained(&numbers);
         self.status.set_retained(&prepared.retained);
+        self.status.set_base(prepared.log_base);
     }
 
     /// Waits to be let go.
@@ -267,6 +268,9 @@ impl Life<'_> {
                 .tell_when_running(self.status.subscribe()),
         );
         let (outcome, worker) = driver.run(inputs).await;
+        // A rescale outlives the coordinator that it was asked of.
+        let parallelism = Parallelism::new(self.status.view().parallelism);
+        self.parallelism = parallelism.unwrap_or(self.parallelism);
         watching.abort();
         stopping.abort();
         if tokio::time::timeout(SHUTDOWN_LIMIT, worker.shutdown())

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use tidegate_engine::NodeDescription;
 use tidegate_protocol::{CheckpointKind, LogNumber, Manifest, OperatorKind};
 
+pub(crate) use process::SettingsChange;
 pub use process::{LastExitView, LogLevelView, SettingsView};
 
 /// What a job is doing.

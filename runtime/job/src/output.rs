@@ -9,8 +9,9 @@ mod number;
 mod screen;
 mod text;
 
+use std::io;
 use std::sync::Arc;
-use std::sync::mpsc::{self, RecvTimeoutError};
+use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
@@ -28,7 +29,7 @@ const LAST_LINES_LIMIT: Duration = Duration::from_secs(2);
 
 /// The thread that prints.
 pub(crate) struct Output {
-    done: mpsc::Receiver<()>,
+    done: mpsc::Receiver<Option<io::Error>>,
 }
 
 enum Printer {
@@ -49,7 +50,7 @@ impl Output {
     ) -> std::io::Result<Self> {
         let mut printer = match config.output.format {
             OutputFormat::Text => Printer::Text(TextPrinter::new(screen)),
-            OutputFormat::Json => Printer::Json(JsonPrinter::new()),
+            OutputFormat::Json => Printer::Json(JsonPrinter::stdout()),
         };
         let is_kept = config.linger;
         let (finished, done) = mpsc::channel();
@@ -71,16 +72,16 @@ impl Output {
                     }
                 }
                 // The main thread may have given up waiting.
-                let _ = finished.send(());
+                let _ = finished.send(printer.into_failure());
             })?;
         Ok(Self { done })
     }
 
-    /// Waits until the end of the job is printed, but not for ever.
-    pub(crate) fn finish(self) {
-        match self.done.recv_timeout(LAST_LINES_LIMIT) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected | RecvTimeoutError::Timeout) => {}
-        }
+    /// Waits until the end of the job is printed, but not for ever. Gives why programs that read
+    /// what happens miss some of it, if they do.
+    pub(crate) fn finish(self) -> Option<io::Error> {
+        // Printing that takes longer is given up, whatever would have come of it.
+        self.done.recv_timeout(LAST_LINES_LIMIT).unwrap_or_default()
     }
 }
 
@@ -89,6 +90,14 @@ impl Printer {
         match self {
             Self::Text(printer) => printer.print(event),
             Self::Json(printer) => printer.print(event),
+        }
+    }
+
+    fn into_failure(self) -> Option<io::Error> {
+        match self {
+            // There is nobody to tell that standard error is gone.
+            Self::Text(_) => None,
+            Self::Json(printer) => printer.into_failure(),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Interrupts: SIGINT and SIGTERM, counted, for whoever waits for one.
 
 use std::process;
+use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
@@ -53,7 +54,8 @@ impl Interrupts {
 }
 
 /// Ends the process here and now, as `kill -9` would: whatever is complete stays.
-pub(crate) fn exit_at_once(screen: &Screen, exit: Exit) -> ! {
-    screen.print("stopped at once; the next run goes on from the last checkpoint");
+pub(crate) async fn exit_at_once(screen: &Arc<Screen>, exit: Exit) -> ! {
+    let text = "stopped at once; the next run goes on from the last checkpoint";
+    screen.print_within_a_moment(text.to_owned()).await;
     process::exit(i32::from(exit as u8))
 }

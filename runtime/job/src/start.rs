@@ -28,6 +28,8 @@ pub(crate) struct Prepared {
     pub(crate) base: Option<Manifest>,
     /// Whether that is where this job itself was last.
     goes_on: bool,
+    /// What the log as it is now goes on from, whatever this start is to begin with.
+    pub(crate) log_base: Option<CheckpointId>,
     /// The entries of every retained checkpoint, ascending, whether they can be read or not.
     pub(crate) retained: Vec<LogNumber>,
     /// Those that can be read, ascending.
@@ -113,6 +115,7 @@ pub(crate) async fn prepare(
     let goes_on = start_from == StartFrom::Latest && matches!(own, Some(Base::Checkpoint(_)));
     Ok(Prepared {
         base: base(&start_from, latest.as_ref()),
+        log_base: log_base(latest.as_ref()),
         goes_on,
         folder,
         start_from,
@@ -158,6 +161,15 @@ fn base(start_from: &StartFrom, latest: Option<&Latest>) -> Option<Manifest> {
             Base::Checkpoint(wanted) => find(&|(number, _)| *number == wanted),
         },
     }
+}
+
+/// What the log goes on from; the newest checkpoint that can be read where that one cannot.
+fn log_base(latest: Option<&Latest>) -> Option<CheckpointId> {
+    let latest = latest.filter(|latest| !matches!(latest.entry.base(), Base::Empty))?;
+    let newest = || latest.checkpoints.last().map(|(_, manifest)| manifest);
+    let read = base(&StartFrom::Latest, Some(latest));
+    let checkpoint = read.as_ref().or_else(newest)?.checkpoint;
+    Some(checkpoint)
 }
 
 async fn start_from(config: &JobConfig, own: &JobFolder) -> Result<StartFrom, StartError> {

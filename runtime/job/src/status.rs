@@ -9,12 +9,12 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tidegate_engine::SubtaskMetrics;
-use tidegate_protocol::{LogNumber, Manifest};
+use tidegate_protocol::{CheckpointId, LogNumber, Manifest};
 use tokio::sync::broadcast;
 
 use crate::job_event::JobEvent;
 use crate::model::{
-    CheckpointDetail, CheckpointView, FailedCheckpointView, GraphView, JobView, SettingsView,
+    CheckpointDetail, CheckpointView, FailedCheckpointView, GraphView, JobView, Phase, SettingsView,
 };
 
 /// Events that a slow reader may lag behind before it loses some.
@@ -33,6 +33,9 @@ struct Inner {
     job: JobView,
     checkpoints: BTreeMap<LogNumber, Manifest>,
     subtasks: Arc<Vec<SubtaskMetrics>>,
+    /// What the log goes on from; `None` where that is nothing. Others that are retained may be
+    /// newer, if the job was started from elsewhere.
+    base: Option<u64>,
     /// When the driver last went through its loop, milliseconds since the epoch.
     alive_ms: i64,
 }
@@ -44,6 +47,7 @@ impl JobStatus {
             job,
             checkpoints: BTreeMap::new(),
             subtasks: Arc::default(),
+            base: None,
         };
         Self {
             inner: Mutex::new(inner),
@@ -79,6 +83,16 @@ impl JobStatus {
         let mut inner = self.lock();
         inner.checkpoints.insert(number, manifest);
         inner.job.last_checkpoint = inner.newest_checkpoint();
+    }
+
+    /// Takes note of the checkpoint that the log goes on from.
+    pub(crate) fn set_base(&self, checkpoint: Option<CheckpointId>) {
+        self.lock().base = checkpoint.map(CheckpointId::get);
+    }
+
+    /// The checkpoint that the next run goes on from, unless it is told otherwise.
+    pub(crate) fn base(&self) -> Option<u64> {
+        self.lock().base
     }
 
     /// Takes note of where the job's checkpoints lie.
@@ -188,12 +202,17 @@ impl Inner {
                 if job.phase.phase != phase.phase {
                     job.phase_since_ms = now_ms;
                 }
+                // The attempt's fence counts, and says what the log goes on from.
+                if phase.phase == Phase::Restoring {
+                    self.base = phase.restored_checkpoint;
+                }
                 job.phase = phase.clone();
             }
             JobEvent::CheckpointCompleted { checkpoint } => {
                 job.completed_checkpoint_count += 1;
                 job.failing_checkpoint_count = 0;
                 job.last_checkpoint = Some(checkpoint.clone());
+                self.base = Some(checkpoint.id);
             }
             JobEvent::CheckpointFailed {
                 id,
@@ -228,27 +247,31 @@ impl Inner {
     }
 }
 
+/// A job that has just begun, for tests.
+#[cfg(test)]
+pub(crate) fn example() -> JobStatus {
+    let job = serde_json::json!({
+        "namespace": "n", "name": "j", "folder": "f", "phase": "Starting", "restartCount": 0,
+        "parallelism": 1, "maxParallelism": 128, "startedMs": 5, "phaseSinceMs": 5,
+        "results": [], "version": "1", "processRestartCount": 0,
+        "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
+        "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
+        "failingCheckpointCount": 0, "progress": crate::model::ProgressView::default(),
+    });
+    let graph = GraphView {
+        operators: Vec::new(),
+    };
+    JobStatus::new(serde_json::from_value(job).unwrap(), graph)
+}
+
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
-    use crate::model::{Phase, PhaseView, ProgressView};
+    use crate::model::PhaseView;
 
     #[test]
     fn a_phase_lasts_until_another_one_begins() {
-        let job = json!({
-            "namespace": "n", "name": "j", "folder": "f", "phase": "Starting", "restartCount": 0,
-            "parallelism": 1, "maxParallelism": 128, "startedMs": 5, "phaseSinceMs": 5,
-            "results": [], "version": "1", "processRestartCount": 0,
-            "settings": {"retainedCheckpoints": 3, "logLevel": "Warn"},
-            "completedCheckpointCount": 0, "failedCheckpointCount": 0, "warnings": [],
-            "failingCheckpointCount": 0, "progress": ProgressView::default(),
-        });
-        let graph = GraphView {
-            operators: Vec::new(),
-        };
-        let status = JobStatus::new(serde_json::from_value(job).unwrap(), graph);
+        let status = example();
         let since_ms = |now_ms: i64, phase: Phase, restart_count: u32| {
             let phase = PhaseView::new(phase, restart_count);
             let event = JobEvent::PhaseChanged { phase };

@@ -29,17 +29,17 @@ pub(crate) async fn stop_at_interrupt(
         OnTerminate::Savepoint => (StopMode::Savepoint, "savepoint"),
         OnTerminate::Checkpoint => (StopMode::Checkpoint, "checkpoint"),
     };
-    screen.print(&format!(
-        "interrupted: stops with a {what}; interrupt again to stop at once"
-    ));
+    let told = format!("interrupted: stops with a {what}; interrupt again to stop at once");
+    screen.print_within_a_moment(told).await;
     let asking = {
         let screen = Arc::clone(&screen);
         async move {
             if let Err(CommandError::Refused { reason }) = commands.ask(Ask::Stop { mode }).await {
-                screen.print(&format!(
+                let told = format!(
                     "the {what} failed: {reason}; interrupt again to stop without one, the next \
                      run then goes on from the last checkpoint"
-                ));
+                );
+                screen.print_within_a_moment(told).await;
                 return;
             }
             // The job ends, and this task with it.
@@ -48,10 +48,10 @@ pub(crate) async fn stop_at_interrupt(
     };
     if is_bounded {
         let _ = tokio::time::timeout(LAST_CHECKPOINT_LIMIT, asking).await;
-        exit_at_once(&screen, Exit::Done);
+        exit_at_once(&screen, Exit::Done).await;
     }
     let stopping = tokio::spawn(asking);
     interrupts.reach(2).await;
     stopping.abort();
-    exit_at_once(&screen, Exit::Interrupted);
+    exit_at_once(&screen, Exit::Interrupted).await;
 }

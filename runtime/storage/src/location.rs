@@ -29,6 +29,7 @@ pub struct S3Url {
     pub is_virtual_host: Option<bool>,
 }
 
+const KNOWN_SCHEMES: [&str; 3] = ["file", "s3", "s3a"];
 const KNOWN_PARAMETERS: &str = "endpoint, region and virtualHost";
 const NO_CREDENTIALS: &str =
     "must not hold credentials; set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY instead";
@@ -53,7 +54,10 @@ impl StorageUrl {
             return Err(invalid("it contains a zero byte".into()));
         }
         let Some((scheme, rest)) = text.split_once("://") else {
-            return Ok(Self::Local(PathBuf::from(text)));
+            return match with_too_few_slashes(text) {
+                Some((scheme, _)) => Err(invalid(too_few_slashes(scheme))),
+                None => Ok(Self::Local(PathBuf::from(text))),
+            };
         };
         match scheme {
             "file" => parse_file(rest).map(Self::Local).map_err(invalid),
@@ -87,19 +91,45 @@ pub(crate) fn join_key(prefix: &str, path: &str) -> String {
     }
 }
 
+/// Scheme and rest of what is meant as a URL, but has too few slashes behind the colon, as in
+/// `file:/path`. As a path it would be a folder below the current one.
+fn with_too_few_slashes(text: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = text.split_once(':')?;
+    let is_known = KNOWN_SCHEMES
+        .iter()
+        .any(|known| known.eq_ignore_ascii_case(scheme));
+    let is_word = !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric());
+    let is_meant = is_known || (is_word && rest.starts_with('/'));
+    is_meant.then(|| (scheme, rest.trim_start_matches('/')))
+}
+
+fn too_few_slashes(scheme: &str) -> String {
+    let form = match scheme.to_ascii_lowercase().as_str() {
+        "file" => "a file URL has three slashes and an absolute path: `file:///path`",
+        "s3" | "s3a" => "an S3 URL has two slashes: `s3://bucket/prefix`",
+        _ => "give a path, `file:///path` or `s3://bucket/prefix`",
+    };
+    format!(
+        "`{scheme}:` looks like a URL's scheme: {form}; write `./{scheme}:…` for a folder of that \
+         name"
+    )
+}
+
 /// The URL without what may be a secret: what stands before an `@`, and parameters with one.
 fn without_credentials(text: &str) -> String {
-    let Some((scheme, rest)) = text.split_once("://") else {
+    let parts = text.split_once("://");
+    let Some((scheme, rest)) = parts.or_else(|| with_too_few_slashes(text)) else {
         return text.to_owned();
     };
+    let separator = &text[scheme.len()..text.len() - rest.len()];
     let (path, query) = match rest.split_once('?') {
         Some((path, query)) if holds_credentials(query) => (path, "?…"),
         Some((path, _)) => (path, &rest[path.len()..]),
         None => (rest, ""),
     };
     match after_user_info(path) {
-        Some(after) => format!("{scheme}://…@{after}{query}"),
-        None => format!("{scheme}://{path}{query}"),
+        Some(after) => format!("{scheme}{separator}…@{after}{query}"),
+        None => format!("{scheme}{separator}{path}{query}"),
     }
 }
 
@@ -284,6 +314,8 @@ mod tests {
     #[rstest]
     #[case("state", "state")]
     #[case("./a b", "./a b")]
+    #[case("./s3:/a", "./s3:/a")]
+    #[case("a:b", "a:b")]
     #[case("/srv/state", "file:///srv/state")]
     #[case("file:///srv/a%20b%3F", "file:///srv/a%20b%3F")]
     #[case("s3://bucket", "s3://bucket")]
@@ -302,6 +334,14 @@ mod tests {
     #[case("", "it is empty")]
     #[case("gs://bucket", "scheme `gs` is not supported")]
     #[case("file://host/path", "three slashes")]
+    #[case("file:/srv/x", "three slashes and an absolute path: `file:///path`")]
+    #[case("File:x", "write `./File:…` for a folder of that name")]
+    #[case("s3:/bucket/x", "two slashes: `s3://bucket/prefix`")]
+    #[case("s3a:bucket", "two slashes: `s3://bucket/prefix`")]
+    #[case(
+        "gs:/bucket",
+        "`gs:` looks like a URL's scheme: give a path, `file:///path`"
+    )]
     #[case("file:///a%zz", "two hexadecimal digits")]
     #[case("file:///a%é", "two hexadecimal digits")]
     #[case("s3://", "the bucket is missing")]
@@ -344,6 +384,14 @@ mod tests {
         let error = StorageUrl::parse(given).unwrap_err().to_string();
         assert!(error.contains("must not hold credentials"), "{error}");
         assert!(error.contains(told) && !error.contains("secret"), "{error}");
+    }
+
+    #[test]
+    fn credentials_in_a_url_with_too_few_slashes_are_not_repeated() {
+        let error = StorageUrl::parse("s3:/key:secret@bucket/p").unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains("`s3:/…@bucket/p`"), "{error}");
+        assert!(!error.contains("secret"), "{error}");
     }
 
     #[rstest]

@@ -35,13 +35,29 @@ fn the_option_comes_before_the_manifest_and_that_before_the_default(
     assert_eq!(url(&job(sets), state_dir), expected);
 }
 
+#[rstest]
+#[case(&[], Some("file:/srv/x"), "--state-dir: storage URL `file:/srv/x` is not valid")]
+#[case(
+    &["spec.checkpoint.storage.url=s3:/bucket"],
+    None,
+    "spec.checkpoint.storage.url: storage URL `s3:/bucket` is not valid"
+)]
+fn what_is_meant_as_a_url_is_no_folder_below_the_current_one(
+    #[case] sets: &[&str],
+    #[case] state_dir: Option<&str>,
+    #[case] told: &str,
+) {
+    let failure = storage(&job(sets), state_dir, Path::new("/home/me")).unwrap_err();
+    assert!(failure.messages[0].starts_with(told), "{failure:?}");
+}
+
 #[test]
 fn a_server_of_the_manifest_does_not_go_with_the_options_folder() {
     let job = job(&["spec.checkpoint.storage={url: s3://bucket, endpoint: http://localhost:9000}"]);
     let current = Path::new("/");
     assert!(storage(&job, None, current).unwrap().endpoint.is_some());
     assert!(
-        storage(&job, Some("s3://c"), current)
+        storage(&job, Some("s3://other"), current)
             .unwrap()
             .endpoint
             .is_none()

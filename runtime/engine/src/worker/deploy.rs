@@ -1,6 +1,6 @@
 //! From a deployment to running subtasks.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
@@ -47,6 +47,7 @@ impl Office {
                 .into(),
             });
         }
+        self.clear_gauges_of_others(&deployment);
         self.start_threads(parallelism)?;
         self.recover_sinks(&deployment).await?;
         let mut splits = self.assign_splits(&deployment).await?;
@@ -259,6 +260,24 @@ impl Office {
             Arc::clone(&entry.metrics)
         };
         nodes.iter().map(&mut of_node).collect()
+    }
+
+    /// Zeroes the gauges of subtasks that are none of the deployment's, as after a rescale to
+    /// fewer: nobody would set them any more.
+    fn clear_gauges_of_others(&self, deployment: &Deployment) {
+        let deployed = deployment.subtasks.iter().flat_map(|deployed| {
+            let SubtaskId { chain, index } = deployed.subtask;
+            let nodes = self.graph.chains[chain.0 as usize].nodes.iter();
+            nodes.map(move |node| (&self.graph.nodes[*node].id, index.0))
+        });
+        let deployed: HashSet<_> = deployed.collect();
+        let metrics = self.metrics.lock();
+        let metrics = metrics.unwrap_or_else(std::sync::PoisonError::into_inner);
+        for subtask in metrics.values() {
+            if !deployed.contains(&(&subtask.operator, subtask.subtask_index)) {
+                subtask.metrics.clear_gauges();
+            }
+        }
     }
 }
 

@@ -7,7 +7,8 @@ use futures::future::BoxFuture;
 use serde_json::Value;
 use tidegate_engine::{
     JobGraph, ReadStatus, Record, Result, Rows, Sink, SinkContext, SinkWriter, Source,
-    SourceContext, SourceOutput, SourceReader, Split, SplitState, Worker, WorkerConfig,
+    SourceContext, SourceOutput, SourceReader, Split, SplitState, SubtaskMetrics, Worker,
+    WorkerConfig,
 };
 use tidegate_protocol::{
     Attempt, CheckpointId, CheckpointKind, FromWorker, Manifest, OperatorSnapshot, OperatorState,
@@ -255,10 +256,15 @@ impl Job {
         }
     }
 
+    /// What every subtask that ever ran counts.
+    pub(crate) fn metrics(&self) -> Vec<SubtaskMetrics> {
+        self.worker.metrics()
+    }
+
     /// Waits until an operator has taken so many records in all attempts together.
     pub(crate) async fn wait_records(&self, operator: &str, count: u64) {
         let taken = || -> u64 {
-            let metrics = self.worker.metrics();
+            let metrics = self.metrics();
             let own = metrics
                 .iter()
                 .filter(|metrics| metrics.operator.as_str() == operator);

@@ -1,8 +1,8 @@
 //! The options that every program has when it is started by hand, and the settings they make.
 
 use tidegate_api::job_config::{
-    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, OnTerminate, OutputConfig, OutputFormat,
-    RestartConfig, StorageConfig,
+    CheckpointConfig, JOB_CONFIG_VERSION, JobConfig, JobConfigError, OnTerminate, OutputConfig,
+    OutputFormat, RestartConfig, StorageConfig,
 };
 use tidegate_api::spec::{CheckpointMode, LogLevel};
 use tidegate_api::start_from::{StartFrom, is_bare_path};
@@ -106,11 +106,23 @@ pub(super) const STANDARD: &[Standard] = &[
     ),
 ];
 
+/// Which option sets a field of the settings whose value may be refused.
+const OPTION_OF_FIELD: &[(&str, &str)] = &[
+    ("name", "name"),
+    ("namespace", "namespace"),
+    ("parallelism", "parallelism"),
+    ("maxParallelism", "max-parallelism"),
+    ("storage.url", "state-dir"),
+    ("checkpoint.retainedCount", "retained-checkpoints"),
+];
+
 /// The values of the standard options.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StandardOptions {
     config: JobConfig,
     start_from: StartFrom,
+    /// As it was given.
+    start_from_text: String,
 }
 
 impl StandardOptions {
@@ -158,6 +170,7 @@ impl StandardOptions {
         Self {
             config,
             start_from: StartFrom::Latest,
+            start_from_text: "Latest".to_owned(),
         }
     }
 
@@ -177,6 +190,7 @@ impl StandardOptions {
             "retained-checkpoints" => config.checkpoint.retained_count = number(name, value)?,
             "restart-attempts" => config.restart.attempts = number(name, value)?,
             "start-from" => {
+                value.clone_into(&mut self.start_from_text);
                 let parsed = StartFrom::parse(value);
                 self.start_from = parsed.map_err(|error| match is_bare_path(value) {
                     true => {
@@ -200,17 +214,43 @@ impl StandardOptions {
     /// The settings that the options make.
     ///
     /// # Errors
-    /// Values that do not go together.
+    /// Values that no job can have, or that do not go together.
     pub(super) fn into_config(self) -> Result<JobConfig, ArgumentError> {
         let Self {
             mut config,
             start_from,
+            start_from_text,
         } = self;
         let start = start_from.resolve(&config.storage.url, &config.namespace);
-        config.start_from = start.map_err(|error| invalid("start-from", "…", error))?;
-        JobConfig::from_json(&config.to_json()).map_err(|error| ArgumentError::Settings {
-            problem: error.to_string(),
-        })
+        config.start_from = start.map_err(|error| {
+            let problem = format!(
+                "{error}; a checkpoint's own name is known on a cluster only: give <job>-<number> \
+                 or <job folder>#<number>"
+            );
+            invalid("start-from", &start_from_text, problem)
+        })?;
+        JobConfig::from_json(&config.to_json()).map_err(refused)
+    }
+}
+
+/// What is wrong with the settings, by the option that sets the field.
+fn refused(error: JobConfigError) -> ArgumentError {
+    let (field, value, rule) = match error {
+        JobConfigError::Value { field, value, rule } => (field, value, rule),
+        other => {
+            let problem = other.to_string();
+            return ArgumentError::Settings { problem };
+        }
+    };
+    match OPTION_OF_FIELD.iter().find(|(own, _)| *own == field) {
+        Some((_, name)) => ArgumentError::Refused {
+            name: (*name).to_owned(),
+            value,
+            problem: rule.replace("maxParallelism", "`--max-parallelism`"),
+        },
+        None => ArgumentError::Settings {
+            problem: format!("{field} is {value}: {rule}"),
+        },
     }
 }
 

@@ -82,7 +82,6 @@ fn a_refused_line_says_what_to_write() {
     assert!(refusal("--loud=yes", true).contains("takes no value"));
     assert!(refusal("stray", true).contains("unexpected argument `stray`"));
     assert!(refusal("--parallelism many", true).contains("is `many`, which is no COUNT"));
-    assert!(refusal("--parallelism 0", true).contains("at least 1"));
     assert!(refusal("--log-level loud", true).contains("error, warn, info"));
     assert!(refusal("--start-from latest", true).contains("neither Latest, nor Empty"));
     let relative = refusal("--start-from data/default/job#7", true);
@@ -91,6 +90,37 @@ fn a_refused_line_says_what_to_write() {
         "{relative}"
     );
     assert!(refusal("--start-from s3:/bucket/job", true).contains("neither Latest"));
+}
+
+#[test]
+fn a_value_that_no_job_can_have_is_refused_by_the_options_name() {
+    for (line, told) in [
+        (
+            "--parallelism 0",
+            "`--parallelism` is 0: it must be at least 1",
+        ),
+        (
+            "--retained-checkpoints 0",
+            "`--retained-checkpoints` is 0: it must be at least 1",
+        ),
+        (
+            "--parallelism 9 --max-parallelism 8",
+            "`--parallelism` is 9: it must not exceed `--max-parallelism`, 8",
+        ),
+        ("--name=", "`--name` is empty: it must be given"),
+        ("--state-dir=", "`--state-dir` is empty: it must be given"),
+    ] {
+        assert_eq!(refusal(line, true), told);
+    }
+    let error = refusal("--max-parallelism 0", true);
+    assert!(
+        error.starts_with("`--max-parallelism` is 0: it must be from 1 to"),
+        "{error}"
+    );
+    let error = refusal("--start-from before-upgrade", true);
+    let told = "`--start-from` is `before-upgrade`, which is no WHERE: the checkpoint name";
+    assert!(error.starts_with(told), "{error}");
+    assert!(error.contains("give <job>-<number>"), "{error}");
 }
 
 #[test]

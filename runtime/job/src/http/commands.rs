@@ -54,6 +54,7 @@ const fn yes() -> bool {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RescaleRequest {
     /// How many subtasks each operator gets.
+    #[schemars(range(min = 1))]
     parallelism: u32,
 }
 
@@ -73,9 +74,17 @@ pub(super) fn body<T: DeserializeOwned>(
     object(body)
 }
 
+/// The object as this type; what is wrong with it is told with the field.
 fn object<T: DeserializeOwned>(body: Map<String, Value>) -> Answer<T> {
-    serde_json::from_value(Value::Object(body))
-        .map_err(|error| Problem::bad_request(error.to_string()))
+    let text = serde_json::to_vec(&body).expect("an object has string keys and plain values");
+    Json::from_bytes(&text)
+        .map(|Json(object)| object)
+        .map_err(|rejection| {
+            let told = rejection.body_text();
+            // The line and column are those of the text as it was written again here.
+            let told = told.rsplit_once(" at line ").map_or(&*told, |(it, _)| it);
+            Problem::bad_request(told)
+        })
 }
 
 /// Whether a savepoint may bear the name: an object's name in Kubernetes.
@@ -173,7 +182,28 @@ pub(super) async fn release(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::model::SettingsChange;
+
+    #[test]
+    fn a_wrong_value_is_told_with_its_field() {
+        let told = |body: Value| {
+            let Value::Object(body) = body else {
+                panic!("{body} is no object")
+            };
+            let problem = object::<SettingsChange>(body).unwrap_err();
+            serde_json::to_value(problem).unwrap()["detail"].to_string()
+        };
+        let text = told(json!({"logLevel": "Info", "retainedCheckpoints": "3"}));
+        assert!(text.contains("retainedCheckpoints: invalid type"), "{text}");
+        assert!(!text.contains("column"), "{text}");
+        let text = told(json!({"checkpointIntervalMs": -1}));
+        assert!(text.contains("checkpointIntervalMs: invalid"), "{text}");
+        let text = told(json!({"retained": 3}));
+        assert!(text.contains("unknown field `retained`"), "{text}");
+    }
 
     #[test]
     fn a_savepoints_name_is_an_objects_name() {

@@ -6,9 +6,10 @@ use serde_json::{Map, Value, json};
 
 use super::commands::{CommandAnswer, RescaleRequest, SavepointRequest, StopRequest};
 use super::problem::Problem;
-use super::settings::SettingsRequest;
 use crate::job_event::JobEvent;
-use crate::model::{CheckpointDetail, CheckpointView, GraphView, JobView, SettingsView};
+use crate::model::{
+    CheckpointDetail, CheckpointView, GraphView, JobView, SettingsChange, SettingsView,
+};
 
 type SchemaOf = fn(&mut SchemaGenerator) -> Schema;
 
@@ -129,7 +130,7 @@ const OPERATIONS: &[Operation] = &[
         id: "changeSettings",
         summary: "Change settings while the job runs; what is left out stays. The answer tells all \
                   of them.",
-        request: Some(schema_of::<SettingsRequest>),
+        request: Some(schema_of::<SettingsChange>),
         answer: Answer::Json(schema_of::<SettingsView>),
         problems: &["400", "429"],
         ..POST
@@ -138,7 +139,7 @@ const OPERATIONS: &[Operation] = &[
         path: "/v1/rescale",
         id: "rescaleJob",
         summary: "Go on at another parallelism, from a checkpoint taken now. The answer comes when \
-                  the checkpoint is complete.",
+                  every subtask runs anew, and tells the checkpoint.",
         request: Some(schema_of::<RescaleRequest>),
         answer: Answer::Json(schema_of::<CommandAnswer>),
         ..POST

@@ -18,8 +18,8 @@ impl Life<'_> {
     /// Tells the end, once everything before it is told.
     pub(super) fn end(&self, outcome: &JobOutcome) {
         let view = self.status.view();
-        let latest = view.last_checkpoint.map(|checkpoint| checkpoint.id);
-        let own = |id: &Option<CheckpointId>| id.map(CheckpointId::get).or(latest);
+        let base = self.status.base();
+        let own = |id: &Option<CheckpointId>| id.map(CheckpointId::get).or(base);
         let (phase, reason, category, checkpoint) = match outcome {
             JobOutcome::Finished { checkpoint } => (Phase::Finished, None, None, own(checkpoint)),
             JobOutcome::Stopped { savepoint } => (Phase::Stopped, None, None, own(savepoint)),
@@ -28,11 +28,11 @@ impl Life<'_> {
                     "another process has taken this job over (log entry {by}); this one stopped \
                      and committed nothing since"
                 );
-                (Phase::Fenced, Some(reason), None, latest)
+                (Phase::Fenced, Some(reason), None, base)
             }
             JobOutcome::Failed { category, reason } => {
                 let category = Some(category.to_string());
-                (Phase::Failed, Some(reason.clone()), category, latest)
+                (Phase::Failed, Some(reason.clone()), category, base)
             }
         };
         let duration_ms = u64::try_from(system_ms() - view.started_ms).unwrap_or(0);
@@ -65,14 +65,15 @@ impl Life<'_> {
 
     /// Who asks for a stop once more is told what the first one came to.
     fn answer_over(&self, ask: &Ask, outcome: &JobOutcome) -> Answer {
-        let latest = || {
-            let latest = self.status.view().last_checkpoint;
-            latest.and_then(|checkpoint| CheckpointId::new(checkpoint.id).ok())
-        };
+        let base = || self.status.base().and_then(|id| CheckpointId::new(id).ok());
         match (ask, outcome) {
-            (Ask::Reconfigure { .. }, _) => Ok(None),
+            (Ask::Reconfigure(change), _) => {
+                self.status
+                    .change_settings(|settings| change.apply(settings));
+                Ok(None)
+            }
             (Ask::Stop { .. }, JobOutcome::Stopped { savepoint: id })
-            | (Ask::Stop { .. }, JobOutcome::Finished { checkpoint: id }) => Ok(id.or_else(latest)),
+            | (Ask::Stop { .. }, JobOutcome::Finished { checkpoint: id }) => Ok(id.or_else(base)),
             _ => Err(CommandError::Over),
         }
     }

@@ -43,7 +43,7 @@ impl Life<'_> {
                 }
                 () = interrupts.reach(1) => {
                     if !self.config.linger {
-                        exit_at_once(&self.screen, Exit::Interrupted);
+                        exit_at_once(&self.screen, Exit::Interrupted).await;
                     }
                     return Waited::Stopped;
                 }
@@ -79,7 +79,9 @@ impl Life<'_> {
                 None
             }
             // The settings are taken from the status when the job begins.
-            Ask::Reconfigure { .. } => {
+            Ask::Reconfigure(change) => {
+                self.status
+                    .change_settings(|settings| change.apply(settings));
                 command.answer(Ok(None));
                 None
             }

@@ -1,7 +1,7 @@
 //! What the job API tells about the process and its settings.
 
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use tidegate_api::job_config::JobConfig;
 use tidegate_api::spec::LogLevel;
 
@@ -52,6 +52,47 @@ impl SettingsView {
             checkpoint_interval_ms: config.checkpoint.interval_ms,
             retained_checkpoints: config.checkpoint.retained_count,
             log_level: config.log_level.into(),
+        }
+    }
+}
+
+/// What to change of the settings; what is left out stays.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schemars(rename = "SettingsRequest")]
+pub(crate) struct SettingsChange {
+    /// From one checkpoint's start to the next one's; null to take savepoints only.
+    #[serde(
+        default,
+        deserialize_with = "given",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<u64>", range(min = 1))]
+    pub(crate) checkpoint_interval_ms: Option<Option<u64>>,
+    /// How many of the newest checkpoints are kept; at least 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1))]
+    pub(crate) retained_checkpoints: Option<u32>,
+    /// The lowest level that is logged.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log_level: Option<LogLevelView>,
+}
+
+/// Tells null from absent.
+fn given<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Option<u64>>, D::Error> {
+    Option::deserialize(from).map(Some)
+}
+
+impl SettingsChange {
+    pub(crate) fn apply(&self, settings: &mut SettingsView) {
+        if let Some(interval_ms) = self.checkpoint_interval_ms {
+            settings.checkpoint_interval_ms = interval_ms;
+        }
+        if let Some(count) = self.retained_checkpoints {
+            settings.retained_checkpoints = count;
+        }
+        if let Some(level) = self.log_level {
+            settings.log_level = level;
         }
     }
 }

@@ -2,7 +2,10 @@
 
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Returns to the line's begin and clears it.
@@ -10,6 +13,8 @@ const CLEAR_LINE: &str = "\r\x1b[2K";
 /// Has the terminal cut what is too long for it; in a second row it could not be cleared.
 const NO_WRAP: &str = "\x1b[?7l";
 const WRAP: &str = "\x1b[?7h";
+/// How long those wait whom a standard error that nobody reads must not hold up.
+const MOMENT: Duration = Duration::from_millis(200);
 
 /// Standard error.
 pub(crate) struct Screen {
@@ -56,6 +61,22 @@ impl Screen {
         // There is nobody to tell that standard error is gone.
         let _ = state.writer.write_all(shown.as_bytes());
         let _ = state.writer.flush();
+    }
+
+    /// The same, but waits no longer than a moment for it: standard error may be a full pipe that
+    /// nobody reads.
+    pub(crate) async fn print_within_a_moment(self: &Arc<Self>, text: String) {
+        let (printed, is_printed) = oneshot::channel();
+        let screen = Arc::clone(self);
+        let printing = thread::Builder::new().name("tidegate-print".into());
+        let printing = printing.spawn(move || {
+            screen.print(&text);
+            let _ = printed.send(());
+        });
+        // Without a thread nothing is printed, and there is nobody to tell.
+        if printing.is_ok() {
+            let _ = tokio::time::timeout(MOMENT, is_printed).await;
+        }
     }
 
     /// Redraws the last line; empty text removes it. Only for terminals.

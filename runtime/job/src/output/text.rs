@@ -183,7 +183,7 @@ impl TextPrinter {
         let reason = reason.as_deref().unwrap_or_default();
         let next = match checkpoint {
             Some(id) => format!("the next run goes on from checkpoint {id}"),
-            None => "there is no checkpoint; the next run starts without state".to_owned(),
+            None => "the next run starts without state".to_owned(),
         };
         match phase {
             Phase::Finished => {

@@ -223,6 +223,37 @@ fn a_damaged_checkpoint_blocks_the_job_until_it_is_repaired() {
     end(process);
 }
 
+#[test]
+fn a_rescaled_job_that_is_blocked_and_heals_goes_on_at_its_new_parallelism() {
+    let mut job = TestJob::on_a_cluster(1);
+    job.config["checkpoint"]["intervalMs"] = json!(null);
+    let trigger = job.path("fail");
+    job.plan.fails_with = Some(trigger.clone());
+    let (process, client) = start(&job);
+    client.wait_for_phase("Running");
+    client.wait_until("state", |client| {
+        client.json("/v1/job")["progress"]["recordsRead"].as_u64() > Some(0)
+    });
+    let (status, answer) = client.post("/v1/rescale", &json!({"parallelism": 3}));
+    assert_eq!(status, 200, "{answer}");
+    let is_state = |path: &PathBuf| path.extension().is_some_and(|it| it == "arrow");
+    let files = job.files().into_iter().filter(|(path, _)| is_state(path));
+    let files: Vec<_> = files.collect();
+    assert!(!files.is_empty());
+    for (path, _) in &files {
+        fs::write(path, "damaged").unwrap();
+    }
+    fs::write(&trigger, "").unwrap();
+    let view = client.wait_for_phase("Blocked");
+    assert_eq!(view["category"], "CheckpointUnreadable", "{view}");
+    for (path, content) in &files {
+        fs::write(path, content).unwrap();
+    }
+    let view = client.wait_for_phase("Running");
+    assert_eq!(view["parallelism"], 3, "{view}");
+    end(process);
+}
+
 /// The log entry of a checkpoint: its number and its file.
 fn entry_of(job: &TestJob, id: u64) -> (u64, PathBuf) {
     let wanted = format!("\"checkpoint\":{id},");

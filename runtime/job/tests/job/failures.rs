@@ -89,3 +89,41 @@ fn a_store_that_cannot_be_written_is_told_with_its_path() {
     assert_eq!(code, 1, "{stderr}");
     assert!(stderr.contains("file/state"), "{stderr}");
 }
+
+#[test]
+fn a_job_that_failed_at_its_start_from_empty_names_no_older_checkpoint_to_go_on_from() {
+    let mut job = TestJob::new();
+    assert_eq!(job.run().0, 0);
+    // All of it is there still, but nothing goes on from it by itself.
+    job.plan.output = job.path("afresh");
+    job.config["startFrom"] = json!({"kind": "Empty"});
+    job.config["checkpoint"]["intervalMs"] = json!(null);
+    job.plan.fail_at = Some(0);
+    let (code, events) = job.run();
+    assert_eq!(code, 1, "{events:#?}");
+    assert_eq!(end(&events)["checkpoint"], Value::Null);
+
+    job.config["startFrom"] = json!({"kind": "Latest"});
+    let (_, events) = job.run();
+    let phases = named(&events, "phaseChanged");
+    let restoring = phases.iter().find(|event| event["phase"] == "Restoring");
+    assert_eq!(restoring.unwrap()["restoredCheckpoint"], Value::Null);
+
+    job.plan.fail_at = None;
+    let (_, events) = job.run();
+    let completed = named(&events, "checkpointCompleted");
+    let last = &completed.last().unwrap()["checkpoint"]["id"];
+    assert_eq!(&end(&events)["checkpoint"], last);
+    job.assert_exact();
+}
+
+#[test]
+fn a_job_whose_events_cannot_be_written_ends_with_a_failure_and_its_results() {
+    let mut job = TestJob::new();
+    job.plan.is_output_full = true;
+    let (code, _, stderr) = job.start().wait_with_stderr();
+    assert_eq!(code, 1, "{stderr}");
+    assert!(stderr.contains("standard output"), "{stderr}");
+    assert!(stderr.contains("No space left on device"), "{stderr}");
+    job.assert_exact();
+}

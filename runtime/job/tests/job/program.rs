@@ -31,12 +31,16 @@ pub(crate) struct Plan {
     pub(crate) waits_for: Option<(PathBuf, PathBuf)>,
     /// Returns an error at this number, always.
     pub(crate) fail_at: Option<u64>,
+    /// Returns an error as soon as this file is there; removes it first.
+    pub(crate) fails_with: Option<PathBuf>,
     /// Panics before the job begins.
     pub(crate) dies: bool,
     /// The same unless the marker file is there; makes it first.
     pub(crate) dies_once: Option<PathBuf>,
     /// Keeps text instead of a number.
     pub(crate) keeps_text: bool,
+    /// Prints onto a disk that is full.
+    pub(crate) is_output_full: bool,
     /// Writes numbers to files instead of counting them.
     pub(crate) files: Option<Files>,
 }
@@ -60,6 +64,11 @@ impl KeyedProcess for Count {
     ) -> Result<()> {
         if self.0.fail_at == Some(number) {
             return Err(format!("number {number} is not wanted").into());
+        }
+        if let Some(file) = &self.0.fails_with
+            && std::fs::remove_file(file).is_ok()
+        {
+            return Err("told to fail".into());
         }
         if let Some((go_on, waits)) = self.0.waits_for.as_ref().filter(|(it, _)| !it.exists()) {
             std::fs::write(waits, "")?;
@@ -149,6 +158,10 @@ fn job_process() {
         if let Some(marker) = plan.dies_once.as_ref().filter(|marker| !marker.exists()) {
             std::fs::write(marker, "").unwrap();
             panic!("this program is told to die once");
+        }
+        if plan.is_output_full {
+            let full = std::fs::OpenOptions::new().write(true).open("/dev/full");
+            rustix::stdio::dup2_stdout(full.unwrap()).unwrap();
         }
         let code = match tidegate::run_job(&config, graph(config.max_parallelism, plan)) {
             Ok(outcome) => Exit::of_outcome(&outcome),

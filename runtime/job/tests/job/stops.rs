@@ -54,6 +54,27 @@ fn a_second_interrupt_ends_it_at_once_and_nothing_is_lost() {
 }
 
 #[test]
+fn a_standard_error_that_nobody_reads_holds_up_neither_interrupt() {
+    let mut job = slow_job();
+    job.is_unread = true;
+    let mut process = job.start();
+    process.wait_for_checkpoint();
+    process.signal("INT");
+    let (code, events) = process.wait();
+    assert_eq!(code, 0, "{events:#?}");
+    assert_eq!(end(&events)["phase"], "Stopped");
+
+    job.hold_up();
+    let mut process = job.start();
+    job.wait_until_held_up();
+    process.signal("INT");
+    process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
+    process.signal("INT");
+    let (code, events) = process.wait();
+    assert_eq!(code, 130, "{events:#?}");
+}
+
+#[test]
 fn another_jobs_savepoint_starts_a_new_job_and_stays_as_it_is() {
     let mut job = slow_job();
     let mut process = job.start();

@@ -2,7 +2,7 @@
 
 use std::env;
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -20,6 +20,9 @@ use crate::written::committed;
 /// The longest that anything here may take.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 
+/// What a pipe holds, where nobody has changed that.
+const PIPE_BYTES: usize = 65_536;
+
 /// A job that a test starts, again and again.
 pub(crate) struct TestJob {
     folder: TempDir,
@@ -30,6 +33,8 @@ pub(crate) struct TestJob {
     pub(crate) environment: Vec<(String, String)>,
     /// Whether the process leads a process group, as on a terminal.
     pub(crate) leads_group: bool,
+    /// Whether the process's standard error is a full pipe that nobody reads.
+    pub(crate) is_unread: bool,
 }
 
 /// A running process of a job, killed when dropped.
@@ -38,6 +43,8 @@ pub(crate) struct Process {
     events: Receiver<Value>,
     seen: Vec<Value>,
     stderr: Option<JoinHandle<String>>,
+    /// Kept open, so that who writes there waits.
+    _unread: Option<PipeReader>,
 }
 
 impl TestJob {
@@ -64,9 +71,11 @@ impl TestJob {
             panic_once_at: None,
             waits_for: None,
             fail_at: None,
+            fails_with: None,
             dies: false,
             dies_once: None,
             keeps_text: false,
+            is_output_full: false,
             files: None,
         };
         Self {
@@ -75,6 +84,7 @@ impl TestJob {
             plan,
             environment: Vec::new(),
             leads_group: false,
+            is_unread: false,
         }
     }
 
@@ -96,6 +106,13 @@ impl TestJob {
         command.env(PLAN_ENV, serde_json::to_string(&self.plan).unwrap());
         command.envs(self.environment.clone());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut unread = None;
+        if self.is_unread {
+            let (reader, mut writer) = io::pipe().unwrap();
+            writer.write_all(&vec![b'.'; PIPE_BYTES]).unwrap();
+            command.stderr(writer);
+            unread = Some(reader);
+        }
         if self.leads_group {
             command.process_group(0);
         }
@@ -110,10 +127,10 @@ impl TestJob {
                 }
             }
         });
-        let mut stderr = child.stderr.take().unwrap();
+        let stderr = child.stderr.take();
         let stderr = thread::spawn(move || {
             let mut text = String::new();
-            let _ = stderr.read_to_string(&mut text);
+            let _ = stderr.map(|mut stderr| stderr.read_to_string(&mut text));
             text
         });
         Process {
@@ -121,6 +138,7 @@ impl TestJob {
             events,
             seen: Vec::new(),
             stderr: Some(stderr),
+            _unread: unread,
         }
     }
 

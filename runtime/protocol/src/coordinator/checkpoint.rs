@@ -63,6 +63,13 @@ impl Running {
         pending.is_some_and(|pending| pending.purpose == Purpose::Stop && pending.kind == kind)
     }
 
+    /// The job's last checkpoint, if that is in flight.
+    pub(super) fn last_checkpoint(&self) -> Option<CheckpointId> {
+        let pending = self.pending.as_ref();
+        let last = pending.filter(|pending| pending.purpose == Purpose::Stop);
+        last.map(|pending| pending.id)
+    }
+
     fn overdue_ms(&self, timeout_ms: u64) -> Option<i64> {
         let pending = self.pending.as_ref().filter(|_| !self.is_logging())?;
         Some(pending.triggered_ms.saturating_add_unsigned(timeout_ms))

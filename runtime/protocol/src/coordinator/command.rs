@@ -188,6 +188,12 @@ impl Coordinator {
 
     /// The sources have stopped behind the barrier, so only a new attempt can go on.
     pub(super) fn stop_failed(&mut self, checkpoint: CheckpointId, reason: &str) {
+        self.refuse_stop(checkpoint, reason);
+        self.begin_cancelling_to_reopen();
+    }
+
+    /// Gives the stop up, since its checkpoint has failed.
+    pub(super) fn refuse_stop(&mut self, checkpoint: CheckpointId, reason: &str) {
         if let Some(stop) = self.wishes.stop.take() {
             for request in stop.requests {
                 let reason = format!(
@@ -197,7 +203,6 @@ impl Coordinator {
                 self.refuse(request, reason);
             }
         }
-        self.begin_cancelling_to_reopen();
     }
 
     /// Takes the checkpoint that the new parallelism starts from, if there are slots for it.

@@ -122,6 +122,7 @@ impl Coordinator {
         let Phase::Running(running) = &mut self.phase else {
             return;
         };
+        let last_checkpoint = running.last_checkpoint();
         running.settle(&reason, &mut self.out);
         // A file that is damaged or gone stays so until somebody acts.
         if is_permanent || category == FailureCategory::CheckpointUnreadable {
@@ -132,11 +133,17 @@ impl Coordinator {
             Stage::WaitingForSlots | Stage::Restoring { .. } | Stage::Committing { .. } => None,
         };
         match self.budget.take(&self.config.restart, ran_ms) {
-            Some(wait_ms) => self.begin_cancelling(Next::BackOff {
-                wait_ms,
-                reason,
-                category,
-            }),
+            Some(wait_ms) => {
+                // Who asked for it must not be told that the job stopped as asked.
+                if let Some(checkpoint) = last_checkpoint {
+                    self.refuse_stop(checkpoint, &reason);
+                }
+                self.begin_cancelling(Next::BackOff {
+                    wait_ms,
+                    reason,
+                    category,
+                });
+            }
             None => {
                 let count = self.budget.restart_count();
                 let reason = format!("after {count} restarts it failed again: {reason}");

@@ -153,6 +153,6 @@ fn the_end_tells_of_records_that_were_left_out() {
     let line = "word-count: finished after 168 ms, 4 records read | skipped 3 | late 1\n";
     assert!(text.ends_with(line), "{text}");
     let text = printed(false, &[ended(Phase::Stopped)]);
-    let line = "word-count: stopped after 168 ms | skipped 3 | late 1; there is no checkpoint";
+    let line = "word-count: stopped after 168 ms | skipped 3 | late 1; the next run starts";
     assert!(text.contains(line), "{text}");
 }

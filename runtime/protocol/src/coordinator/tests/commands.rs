@@ -256,6 +256,39 @@ fn a_stop_whose_savepoint_fails_says_so_and_the_job_goes_on() {
 }
 
 #[test]
+fn a_stop_whose_attempt_fails_under_its_barrier_says_so_and_the_job_goes_on() {
+    for mode in [StopMode::Savepoint, StopMode::Checkpoint] {
+        let mut script = Script::running();
+        let checkpoint = script.checkpoint();
+        script.command(Command::Stop { request: 3, mode });
+        let (last, _, is_last) = script.triggered();
+        assert!(is_last);
+        script.fail(false);
+        let reason = script.done(3).unwrap_err();
+        let told = format!("checkpoint {last} failed, so the job goes on from its latest");
+        assert!(reason.contains(&told), "{reason}");
+        assert!(reason.contains("disk on fire"), "{reason}");
+        let attempt = script.attempt();
+        script.says(1, FromWorker::Cancelled { attempt });
+        script.pass(script.now_ms + 1_000);
+        assert_eq!(script.deployment().restored, Some(checkpoint));
+        script.runs(1);
+        script.checkpoint();
+    }
+}
+
+#[test]
+fn a_stop_whose_attempt_fails_for_good_is_told_the_reason() {
+    let mut script = Script::running();
+    let mode = StopMode::Savepoint;
+    script.command(Command::Stop { request: 3, mode });
+    script.fail(true);
+    let reason = script.done(3).unwrap_err();
+    assert!(!reason.contains("goes on"), "{reason}");
+    assert!(reason.contains("disk on fire"), "{reason}");
+}
+
+#[test]
 fn too_many_waiting_commands_are_refused() {
     let mut script = Script::new(config(), BTreeMap::new());
     for request in 0..65 {
