@@ -141,8 +141,7 @@ fn stat(path: &Path) -> Result<(u64, u64)> {
 fn cut(path: &Path, is_gzip: bool, step: u64, splits: &mut Vec<Split>) -> Result<()> {
     let (file_bytes, modified_ms) = stat(path)?;
     if path.to_str().is_none() {
-        let path = path.display();
-        let message = format!("the name of `{path}` is no UTF-8; rename the file or its folder");
+        let message = format!("the name of {path:?} is no UTF-8; rename the file or its folder");
         return Err(PermanentError::new(message).into());
     }
     let mut start = 0;

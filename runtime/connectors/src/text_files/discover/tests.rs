@@ -331,3 +331,23 @@ fn a_mounted_file_that_was_read_is_not_read_again_in_another_pod() {
     mount(&folder, "..2026_11_30_07_00_00.99");
     assert_eq!(cut_of(&pattern, &known).unwrap(), []);
 }
+
+#[test]
+fn a_file_whose_name_is_no_utf_8_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder_of(&["a.txt", "sub/b.txt"]);
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.txt");
+    for parent in ["", "sub"] {
+        let path = folder.path().join(parent).join(name);
+        fs::write(&path, "abc\n").unwrap();
+        for pattern in [parent, "**/*.txt", "**/bad*"] {
+            let error = cut_of(&within(&folder, pattern), &[]).unwrap_err();
+            assert!(is_permanent(&*error));
+            assert!(error.to_string().contains(r"/bad\xFF.txt"), "{error}");
+        }
+        // What no pattern matches is left alone.
+        assert_eq!(found(&folder, &["**/a.*"]), ["a.txt"]);
+        fs::remove_file(path).unwrap();
+    }
+}
