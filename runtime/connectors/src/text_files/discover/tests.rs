@@ -333,6 +333,28 @@ fn a_mounted_file_that_was_read_is_not_read_again_in_another_pod() {
 }
 
 #[test]
+fn a_file_that_grew_after_it_was_read_is_told_and_not_read() {
+    let folder = folder_of(&["a.txt", "b.txt"]);
+    let patterns = [within(&folder, "*.txt")];
+    let known = read_to_the_end(discover(&patterns, 1 << 20, &[]).unwrap());
+    assert_eq!(
+        find_new(&patterns, 1 << 20, &known).unwrap(),
+        (vec![], vec![])
+    );
+    fs::write(folder.path().join("a.txt"), "abc\ndef\n").unwrap();
+    let path = folder.path().canonicalize().unwrap().join("a.txt");
+    let change = "it had 4 bytes and has 8 now".to_owned();
+    let expected = (vec![], vec![(path, change)]);
+    assert_eq!(find_new(&patterns, 1 << 20, &known).unwrap(), expected);
+    // What is not an input any more is nobody's concern.
+    let others = [within(&folder, "b.txt")];
+    assert_eq!(
+        find_new(&others, 1 << 20, &known).unwrap(),
+        (vec![], vec![])
+    );
+}
+
+#[test]
 fn a_file_whose_name_is_no_utf_8_is_refused_by_name() {
     use std::os::unix::ffi::OsStrExt;
 
