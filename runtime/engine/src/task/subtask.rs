@@ -1,6 +1,7 @@
 //! The loop of one subtask.
 
 mod passing;
+mod turns;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -29,6 +30,11 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes
 /// many of one can pile up.
 const STEP_ROWS: usize = 1 << 16;
+/// Rows of a chain's first slice: what its code costs is not known yet.
+const FIRST_SLICE_ROWS: usize = 64;
+/// How long a task works before others of the slot get their turn, about, and the time that a slice
+/// of a chunk should take: the end of the attempt and a source's barriers wait for it.
+const TURN: Duration = Duration::from_millis(10);
 /// Reads in a row before other tasks of the slot get their turn.
 const READS_A_TURN: u32 = 16;
 /// Elements in a row before other tasks do. A gate mostly has fewer, and then waits anyhow; turns
@@ -124,6 +130,10 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
+    /// When other tasks of the slot had their turn.
+    turn_began: Instant,
+    /// For how long others had it.
+    away: Duration,
     /// So many the source reads.
     split_count: u32,
     /// When input was last asked for.
@@ -140,7 +150,9 @@ impl SubtaskProgress {
     pub(crate) fn new(at_work: Rc<Cell<usize>>, is_over: bool, split_count: u32) -> Self {
         Self {
             at_work,
-            slice_rows: STEP_ROWS,
+            slice_rows: FIRST_SLICE_ROWS,
+            turn_began: Instant::now(),
+            away: Duration::ZERO,
             split_count,
             asked: Instant::now(),
             is_over,
@@ -192,14 +204,14 @@ impl Subtask {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Read(status) => {
-                    let status = status?;
-                    self.take_read(status == ReadStatus::Ended).await?;
-                    if status == ReadStatus::Ended {
+                    let is_ended = status? == ReadStatus::Ended;
+                    self.take_read(is_ended).await?;
+                    if is_ended {
                         self.end().await?;
                     }
                     reads += 1;
                     if reads.is_multiple_of(READS_A_TURN) {
-                        tokio::task::yield_now().await;
+                        self.give_turn().await;
                     }
                 }
                 Wake::Linger => {
@@ -209,6 +221,7 @@ impl Subtask {
                 Wake::Clock | Wake::Element(_) => {}
             }
             self.check_clock().await?;
+            self.give_turn_if_due(self.progress.asked).await;
             self.end_work(work);
             self.report();
         }
@@ -305,7 +318,7 @@ impl Subtask {
             };
             elements = elements.wrapping_add(1);
             if elements.is_multiple_of(ELEMENTS_A_TURN) {
-                tokio::task::yield_now().await;
+                self.give_turn().await;
             }
             let work = self.begin_work();
             match element {
@@ -319,6 +332,7 @@ impl Subtask {
             }
             self.take_commits();
             self.check_clock().await?;
+            self.give_turn_if_due(self.progress.asked).await;
             self.end_work(work);
             self.report();
         }
@@ -384,7 +398,7 @@ impl Subtask {
             let progress = transform.on_wakeup(now, &mut output)?;
             self.pass(index + 1, output).await?;
             if progress == Progress::More {
-                tokio::task::yield_now().await;
+                self.give_turn().await;
             }
         }
         Ok(())
@@ -406,7 +420,7 @@ impl Subtask {
                 self.on_barrier(barrier).await?;
             }
         }
-        tokio::task::yield_now().await;
+        self.give_turn().await;
         Ok(())
     }
 
@@ -499,27 +513,6 @@ impl Subtask {
         self.outlet
             .send(Element::Barrier(barrier), &self.outlet_metrics)
             .await
-    }
-
-    fn begin_work(&self) -> (Instant, u64) {
-        (
-            Instant::now(),
-            self.outlet_metrics.backpressured_nanos.get(),
-        )
-    }
-
-    /// Counts the time since [`Subtask::begin_work`], less the time that full channels took, for
-    /// the chain's first operator.
-    fn end_work(&self, (start, waited_before): (Instant, u64)) {
-        let first = self.stages.first().map(|stage| &stage.metrics);
-        let metrics = self
-            .head_metrics
-            .as_ref()
-            .or(first)
-            .unwrap_or(&self.outlet_metrics);
-        let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let waited = self.outlet_metrics.backpressured_nanos.get() - waited_before;
-        metrics.busy_nanos.add(elapsed.saturating_sub(waited));
     }
 
     /// Notes which stage is at work; one past the last: the outlet.
