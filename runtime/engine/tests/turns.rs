@@ -27,6 +27,8 @@ struct Reader<F> {
 enum Given {
     /// The numbers from 0 on.
     Numbers(u64),
+    /// The read's number.
+    Own,
     /// Nothing, but others on the thread have their turn.
     Turn,
     /// Nothing, ever.
@@ -60,6 +62,7 @@ impl<F: Fn(u64) -> Given + 'static> SourceReader for Reader<F> {
     async fn read(&mut self, output: &mut SourceOutput<u64>) -> Result<ReadStatus> {
         match (self.read)(self.read_count) {
             Given::Numbers(count) => (0..count).for_each(|number| output.push(number)),
+            Given::Own => output.push(self.read_count),
             Given::Turn => tokio::task::yield_now().await,
             Given::Silence => std::future::pending().await,
         }
@@ -123,6 +126,45 @@ async fn while_a_chunk_is_at_slow_code_others_on_the_thread_have_their_turns() {
     assert!(
         last >= first + 4,
         "turn {first} at the first, {last} at the last record"
+    );
+    job.cancel().await;
+    job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_records_of_a_steady_trickle_do_not_wait_for_a_chunk_to_fill() {
+    let folder = tempfile::tempdir().unwrap();
+    let read = Arc::new(AtomicU64::new(0));
+    let read_at_first = Arc::new(AtomicU64::new(0));
+    let pipeline = Pipeline::new();
+    let trickle = {
+        let read = read.clone();
+        Reads(move |number| {
+            std::thread::sleep(Duration::from_micros(200));
+            read.store(number, Ordering::Relaxed);
+            Given::Own
+        })
+    };
+    let note = {
+        let (read, read_at_first) = (read.clone(), read_at_first.clone());
+        move |number: u64| {
+            if number == 0 {
+                read_at_first.store(read.load(Ordering::Relaxed), Ordering::Relaxed);
+            }
+            number
+        }
+    };
+    pipeline
+        .source("trickle", trickle)
+        .map(note)
+        .sink("noted", collect());
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    job.deploy(None, 1).await;
+    job.wait_records("noted", 1).await;
+    let waited = read_at_first.load(Ordering::Relaxed);
+    assert!(
+        waited < 100,
+        "the first record came after {waited} further ones"
     );
     job.cancel().await;
     job.shutdown().await;

@@ -134,6 +134,8 @@ pub(crate) struct SubtaskProgress {
     turn_began: Instant,
     /// For how long others had it.
     away: Duration,
+    /// Since when records of a source wait for a chunk to fill, there or on the way out.
+    held_since: Option<Instant>,
     /// So many the source reads.
     split_count: u32,
     /// When input was last asked for.
@@ -153,6 +155,7 @@ impl SubtaskProgress {
             slice_rows: FIRST_SLICE_ROWS,
             turn_began: Instant::now(),
             away: Duration::ZERO,
+            held_since: None,
             split_count,
             asked: Instant::now(),
             is_over,
@@ -205,19 +208,17 @@ impl Subtask {
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Read(status) => {
                     let is_ended = status? == ReadStatus::Ended;
-                    self.take_read(is_ended).await?;
+                    let is_sent = self.take_read(is_ended).await?;
                     if is_ended {
                         self.end().await?;
                     }
+                    self.linger(is_sent, work.began).await?;
                     reads += 1;
                     if reads.is_multiple_of(READS_A_TURN) {
                         self.give_turn().await;
                     }
                 }
-                Wake::Linger => {
-                    self.take_read(true).await?;
-                    self.flush().await?;
-                }
+                Wake::Linger => self.send_held().await?,
                 Wake::Clock | Wake::Element(_) => {}
             }
             self.check_clock().await?;
@@ -233,13 +234,13 @@ impl Subtask {
         let Head::Source { head, .. } = &mut self.head else {
             return Wake::Linger;
         };
-        let has_rest = head.has_rest();
+        let linger_until = self.progress.held_since.map(|since| since + LINGER);
         self.progress.at_work.set(0);
         tokio::select! {
             biased;
             control = self.control.recv() => Wake::Control(control),
             status = head.read(), if reads => Wake::Read(status),
-            () = tokio::time::sleep(LINGER), if has_rest => Wake::Linger,
+            () = sleep_to(linger_until), if linger_until.is_some() => Wake::Linger,
             () = sleep_until(wakeup), if wakeup.is_some() => Wake::Clock,
         }
     }
@@ -257,12 +258,35 @@ impl Subtask {
         }
     }
 
-    /// Feeds what the reader has filled.
-    async fn take_read(&mut self, is_all: bool) -> Result<()> {
-        let Head::Source { head, .. } = &mut self.head else {
+    /// After a read: sends on what has waited for long, however many reads came in the meantime.
+    async fn linger(&mut self, is_sent: bool, now: Instant) -> Result<()> {
+        let Head::Source { head, .. } = &self.head else {
             return Ok(());
         };
+        match self.progress.held_since {
+            // What waits now came with this read.
+            _ if is_sent => self.progress.held_since = Some(now),
+            None if head.has_rest() => self.progress.held_since = Some(now),
+            Some(since) if now.duration_since(since) >= LINGER => self.send_held().await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn send_held(&mut self) -> Result<()> {
+        self.take_read(true).await?;
+        self.flush().await?;
+        self.progress.held_since = None;
+        Ok(())
+    }
+
+    /// Feeds what the reader has filled; tells whether there was any.
+    async fn take_read(&mut self, is_all: bool) -> Result<bool> {
+        let Head::Source { head, .. } = &mut self.head else {
+            return Ok(false);
+        };
         let (chunks, ended_splits) = head.take(is_all);
+        let is_any = !chunks.is_empty();
         for chunk in chunks {
             if let Some(metrics) = &self.head_metrics {
                 metrics.records_out.add(chunk.len() as u64);
@@ -274,7 +298,7 @@ impl Subtask {
         for split in ended_splits {
             self.feed(Element::SplitEnded(split)).await?;
         }
-        Ok(())
+        Ok(is_any)
     }
 
     /// Tells where the first records of a begun split were read on.
@@ -528,6 +552,14 @@ impl Subtask {
                 .iter()
                 .for_each(|stage| stage.transform.report());
         }
+    }
+}
+
+/// Waits until a moment; for ever where there is none.
+async fn sleep_to(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 
