@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{SockRef, TcpKeepalive};
 use tidegate_engine::{
     PermanentError, ReadStatus, Replay, Result, Source, SourceContext, SourceOutput, SourceReader,
     Split, SplitState,
@@ -24,6 +25,12 @@ const READ_AHEAD_BYTES: usize = 4 << 20;
 const PUSHED_BYTES: usize = 1 << 20;
 /// How long a server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The silence after which the server is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+/// How long it may take to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked before the connection counts as broken.
+const KEEPALIVE_TRIES: u32 = 3;
 /// The longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
@@ -220,6 +227,7 @@ impl Connection {
             Ok(connected) => connected?,
             Err(_) => return Err(std::io::ErrorKind::TimedOut.into()),
         };
+        keep_alive(&stream)?;
         Ok(stream)
     }
 
@@ -265,6 +273,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// Has the system ask a silent server whether it is still there: one that lost its power or its
+/// network sends no end, and who only reads would wait for ever.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    let options = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_TRIES);
+    SockRef::from(stream).set_tcp_keepalive(&options)
 }
 
 async fn skip_line(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {

@@ -158,3 +158,19 @@ async fn of_two_splits_that_have_not_ended_one_connects_and_the_other_ends() {
     assert_eq!(output.into_records(), ["a"]);
     server.join().unwrap();
 }
+
+#[tokio::test]
+async fn a_silent_server_is_asked_whether_it_is_still_there() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let connection = Connection {
+        source: SocketLines::new(listener.local_addr().unwrap().to_string()),
+        sender: mpsc::channel(1).0,
+        room: Arc::new(Semaphore::new(1)),
+        tries: 0,
+    };
+    let stream = connection.connect().await.unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE_AFTER);
+    assert_eq!(socket.tcp_keepalive_retries().unwrap(), KEEPALIVE_TRIES);
+}
