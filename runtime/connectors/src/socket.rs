@@ -37,7 +37,8 @@ const MAX_BACKOFF: Duration = Duration::from_secs(5);
 /// Reads lines that a TCP server sends; each, without its end, is a record.
 ///
 /// A socket cannot be asked for the same lines again: after a failure, lines that came since the
-/// last checkpoint are lost. State is then as of the checkpoint, so results are at most once.
+/// last checkpoint are lost, and at a planned stop those on their way. State is then as of the
+/// checkpoint, so results are at most once.
 #[derive(Debug, Clone)]
 pub struct SocketLines {
     address: String,
