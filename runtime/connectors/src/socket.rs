@@ -1,9 +1,10 @@
 //! Lines from a TCP server, as `nc -lk 9999` is one.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::Value;
+use socket2::{SockRef, TcpKeepalive};
 use tidegate_engine::{
     PermanentError, ReadStatus, Replay, Result, Source, SourceContext, SourceOutput, SourceReader,
     Split, SplitState,
@@ -24,18 +25,26 @@ const READ_AHEAD_BYTES: usize = 4 << 20;
 const PUSHED_BYTES: usize = 1 << 20;
 /// How long a server may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// The silence after which the server is asked whether it is still there.
+const KEEPALIVE_AFTER: Duration = Duration::from_secs(30);
+/// How long it may take to answer.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How often it is asked before the connection counts as broken.
+const KEEPALIVE_TRIES: u32 = 3;
 /// The longest wait between two tries.
 const MAX_BACKOFF: Duration = Duration::from_secs(5);
 
 /// Reads lines that a TCP server sends; each, without its end, is a record.
 ///
 /// A socket cannot be asked for the same lines again: after a failure, lines that came since the
-/// last checkpoint are lost. State is then as of the checkpoint, so results are at most once.
+/// last checkpoint are lost, and at a planned stop those on their way. State is then as of the
+/// checkpoint, so results are at most once.
 #[derive(Debug, Clone)]
 pub struct SocketLines {
     address: String,
     reconnects: u32,
     bad_records: BadRecords,
+    connected: Connected,
 }
 
 impl SocketLines {
@@ -45,6 +54,7 @@ impl SocketLines {
             address: address.into(),
             reconnects: 0,
             bad_records: BadRecords::Fail,
+            connected: Connected::default(),
         }
     }
 
@@ -63,11 +73,30 @@ impl SocketLines {
     }
 }
 
+/// The split that stands for the connection, where a checkpoint knows one: discovery sees those of
+/// all subtasks, a reader its own alone. A clone is another source, with splits of its own.
+#[derive(Debug, Default)]
+struct Connected(Mutex<Option<String>>);
+
+impl Connected {
+    fn lock(&self) -> MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Clone for Connected {
+    fn clone(&self) -> Self {
+        Self::default()
+    }
+}
+
 impl Source for SocketLines {
     type Item = String;
     type Reader = SocketReader;
 
-    fn discover(&self, _: &[SplitState]) -> Result<Vec<Split>> {
+    /// A split that a checkpoint knows stands for the connection, whatever address it had: with
+    /// another one for a changed address, two subtasks would connect and share the lines out.
+    fn discover(&self, known: &[SplitState]) -> Result<Vec<Split>> {
         let port = self
             .address
             .rsplit_once(':')
@@ -79,6 +108,12 @@ impl Source for SocketLines {
             ))
             .into());
         }
+        let connected = first_unended(known);
+        let is_known = connected.is_some();
+        *self.connected.lock() = connected;
+        if is_known {
+            return Ok(Vec::new());
+        }
         Ok(vec![Split {
             id: self.address.clone(),
             weight: 1,
@@ -86,8 +121,15 @@ impl Source for SocketLines {
         }])
     }
 
-    fn reader(&self, splits: Vec<SplitState>, context: SourceContext) -> Result<SocketReader> {
+    fn reader(&self, mut splits: Vec<SplitState>, context: SourceContext) -> Result<SocketReader> {
         let (sender, lines) = mpsc::channel(READ_AHEAD);
+        let connected = self.connected.lock().clone();
+        let connected = connected.or_else(|| first_unended(&splits));
+        // Checkpoints of older versions may have two splits, from before and after a change of the
+        // address; the other one ends.
+        for state in &mut splits {
+            state.is_ended |= Some(&state.split.id) != connected.as_ref();
+        }
         let is_own = splits.iter().any(|state| !state.is_ended);
         if is_own {
             let connection = Connection {
@@ -113,6 +155,12 @@ impl Source for SocketLines {
     fn replay(&self) -> Replay {
         Replay::Never
     }
+}
+
+/// The lowest id of a split that has not ended.
+fn first_unended(states: &[SplitState]) -> Option<String> {
+    let unended = states.iter().filter(|state| !state.is_ended);
+    unended.map(|state| state.split.id.clone()).min()
 }
 
 /// What waits for the task, and the room that it takes up.
@@ -175,11 +223,13 @@ impl Connection {
     }
 
     async fn connect(&self) -> std::io::Result<TcpStream> {
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(&self.source.address)).await
-        {
-            Ok(connected) => connected,
-            Err(_) => Err(std::io::ErrorKind::TimedOut.into()),
-        }
+        let connecting = TcpStream::connect(&self.source.address);
+        let stream = match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
+            Ok(connected) => connected?,
+            Err(_) => return Err(std::io::ErrorKind::TimedOut.into()),
+        };
+        keep_alive(&stream)?;
+        Ok(stream)
     }
 
     /// Waits for room, then hands a line on; `false` once nobody wants more.
@@ -224,6 +274,16 @@ impl Connection {
             }
         }
     }
+}
+
+/// Has the system ask a silent server whether it is still there: one that lost its power or its
+/// network sends no end, and who only reads would wait for ever.
+fn keep_alive(stream: &TcpStream) -> std::io::Result<()> {
+    let options = TcpKeepalive::new()
+        .with_time(KEEPALIVE_AFTER)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_TRIES);
+    SockRef::from(stream).set_tcp_keepalive(&options)
 }
 
 async fn skip_line(reader: &mut BufReader<TcpStream>) -> std::io::Result<()> {
@@ -308,116 +368,4 @@ impl SourceReader for SocketReader {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::io::Write;
-    use std::net::TcpListener;
-
-    use super::*;
-    use crate::testing::context;
-
-    async fn read_all(source: &SocketLines) -> Result<Vec<String>> {
-        let found = source.discover(&[])?;
-        let mut reader = source.reader(
-            found.into_iter().map(SplitState::unread).collect(),
-            context("socket"),
-        )?;
-        let mut output = SourceOutput::default();
-        while reader.read(&mut output).await? == ReadStatus::More {}
-        assert!(reader.snapshot().iter().all(|state| state.is_ended));
-        Ok(output.into_records())
-    }
-
-    fn serve(
-        listener: TcpListener,
-        parts: &'static [&'static [u8]],
-    ) -> std::thread::JoinHandle<()> {
-        std::thread::spawn(move || {
-            for part in parts {
-                listener.accept().unwrap().0.write_all(part).unwrap();
-            }
-        })
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_server_s_lines_are_read_to_the_end_of_the_connection() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let source = SocketLines::new(listener.local_addr().unwrap().to_string());
-        let server = serve(listener, &[b"a,1\r\nb,2\n\nlast"]);
-        assert_eq!(read_all(&source).await.unwrap(), ["a,1", "b,2", "", "last"]);
-        server.join().unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_flood_of_long_lines_waits_in_the_connection_and_not_in_memory() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let source = SocketLines::new(listener.local_addr().unwrap().to_string());
-        let mut line = vec![b'x'; 1_000_000];
-        line.push(b'\n');
-        let server = std::thread::spawn(move || {
-            let mut stream = listener.accept().unwrap().0;
-            for _ in 0..100 {
-                stream.write_all(&line).unwrap();
-            }
-        });
-        let found = source.discover(&[]).unwrap().remove(0);
-        let state = SplitState {
-            split: found,
-            position: None,
-            is_ended: false,
-        };
-        let mut reader = source.reader(vec![state], context("socket")).unwrap();
-        let mut line_count = 0;
-        loop {
-            let mut output = SourceOutput::default();
-            let status = reader.read(&mut output).await.unwrap();
-            line_count += output.into_records().len();
-            assert!(reader.lines.len() * 1_000_000 <= READ_AHEAD_BYTES);
-            if status == ReadStatus::Ended {
-                break;
-            }
-        }
-        assert_eq!(line_count, 100);
-        server.join().unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_connection_that_ends_is_made_again_when_asked_for() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        let source = SocketLines::new(&address).with_reconnects(1);
-        let server = serve(listener, &[b"a\n", b"b\n"]);
-        let found = source.discover(&[]).unwrap();
-        let splits = found.into_iter().map(SplitState::unread).collect();
-        let mut reader = source.reader(splits, context("socket")).unwrap();
-        let mut output = SourceOutput::default();
-        // The server goes away after its second connection, so the third one is refused.
-        let error = loop {
-            if let Err(error) = reader.read(&mut output).await {
-                break error.to_string();
-            }
-        };
-        assert_eq!(output.into_records(), ["a", "b"]);
-        assert!(error.contains(&address), "{error}");
-        server.join().unwrap();
-    }
-
-    #[tokio::test(flavor = "multi_thread")]
-    async fn a_refused_connection_says_where_to_and_what_to_do() {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap().to_string();
-        drop(listener);
-        let error = read_all(&SocketLines::new(&address))
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(
-            error.contains(&address) && error.contains("nc -lk"),
-            "{error}"
-        );
-        let error = read_all(&SocketLines::new("nowhere"))
-            .await
-            .unwrap_err()
-            .to_string();
-        assert!(error.contains("host:port"), "{error}");
-    }
-}
+mod tests;

@@ -93,7 +93,7 @@ impl JobGraph {
     }
 
     /// The sources whose records cannot be read again, by name: after a failure, what they gave
-    /// since the last checkpoint is lost.
+    /// since the last checkpoint is lost, and whenever the job starts anew what was on its way.
     pub fn unreplayable_sources(&self) -> Vec<String> {
         let is_unreplayable = |node: &&Node| match &node.body {
             NodeBody::Source(source) => source.replay() == Replay::Never,

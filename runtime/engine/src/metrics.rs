@@ -38,7 +38,7 @@ pub struct OperatorMetrics {
     pub late_records: Count,
     /// Live keys.
     pub state_keys: Count,
-    /// Bytes of state in memory, about.
+    /// Bytes of the state table in memory, about: without what texts, lists and maps hold.
     pub state_bytes: Count,
     /// Timers set.
     pub timers: Count,

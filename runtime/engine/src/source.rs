@@ -78,7 +78,8 @@ pub struct SourceContext {
 pub enum Replay {
     /// Every record since any earlier position: state is exactly once.
     FromPosition,
-    /// Never: after a failure, records since the last checkpoint are lost.
+    /// Never: after a failure, records since the last checkpoint are lost; after a planned stop,
+    /// those that were read ahead or came while the job was away.
     Never,
 }
 

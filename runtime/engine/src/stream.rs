@@ -109,7 +109,10 @@ impl<T: Record> Stream<T> {
         }
     }
 
-    /// Names the last operator, for people: it is what messages, metrics and the graph call it.
+    /// Names the last operator, for people: it is what messages, metrics and the graph call it. For
+    /// operators that were made without an id, such as [`Stream::map`]: the id of a source or of
+    /// [`KeyedStream::process`] names what checkpoints hold, so [`Pipeline::build`] refuses another
+    /// name for it.
     #[must_use]
     pub fn named(self, id: &str) -> Self {
         self.builder.borrow_mut().rename(self.node, id);

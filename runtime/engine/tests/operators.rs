@@ -4,7 +4,7 @@
 mod harness;
 
 use harness::{Collect, Committed, Job, Numbers};
-use tidegate_engine::{KeyedContext, KeyedProcess, Output, Pipeline, Result};
+use tidegate_engine::{KeyedContext, KeyedProcess, Output, Pipeline, Result, Stream};
 use tokio::sync::watch;
 
 fn numbers(total: u64) -> (watch::Sender<u64>, Numbers) {
@@ -64,6 +64,59 @@ async fn a_stream_used_twice_filtered_and_united_gives_what_a_loop_gives() {
         .collect();
     expected.sort();
     assert_eq!(committed.records(), expected);
+}
+
+/// Gives each number on.
+#[derive(Clone)]
+struct Pass;
+
+impl KeyedProcess for Pass {
+    type Key = u64;
+    type Input = u64;
+    type Output = u64;
+    type State = ();
+
+    fn process(
+        &mut self,
+        number: u64,
+        _: &mut KeyedContext<'_, u64, ()>,
+        output: &mut Output<u64>,
+    ) -> Result<()> {
+        output.push(number);
+        Ok(())
+    }
+}
+
+/// Ids of source, operators and sink, where a stream is named after each of them.
+fn named(after_source: bool, after_map: bool, after_process: bool) -> Result<Vec<String>> {
+    let name = |stream: Stream<u64>, is_named: bool| match is_named {
+        true => stream.named("other"),
+        false => stream,
+    };
+    let pipeline = Pipeline::new();
+    let stream = pipeline.source("numbers", numbers(1).1);
+    let stream = name(stream, after_source).map(|number| number);
+    let stream = name(stream, after_map).key_by::<u64>(|number| number);
+    let collect = Collect {
+        committed: Committed::default(),
+        show: u64::to_string,
+    };
+    name(stream.process("pass", Pass), after_process).sink("collect", collect);
+    let nodes = pipeline.build()?.describe();
+    Ok(nodes.into_iter().map(|node| node.id.to_string()).collect())
+}
+
+#[test]
+fn an_id_that_checkpoints_know_an_operator_by_cannot_be_replaced_by_a_name() {
+    let ids = named(false, true, false).unwrap();
+    assert_eq!(ids, ["numbers", "other", "pass", "collect"]);
+    let error = named(true, false, false).unwrap_err().to_string();
+    assert!(
+        error.contains("`numbers`") && error.contains("`other`"),
+        "{error}"
+    );
+    let error = named(false, true, true).unwrap_err().to_string();
+    assert!(error.contains("`pass`"), "{error}");
 }
 
 /// Sets a timer by the machine's clock for each number, a moment after it came.

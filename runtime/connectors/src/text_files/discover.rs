@@ -1,6 +1,6 @@
 //! From paths and patterns to splits.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -18,6 +18,27 @@ pub(crate) fn discover(
     split_bytes: u64,
     known: &[SplitState],
 ) -> Result<Vec<Split>> {
+    let (splits, outgrown) = find_new(patterns, split_bytes, known)?;
+    for (path, change) in outgrown {
+        tracing::warn!(
+            file = %path.display(),
+            change,
+            "an input file changed after it was read; what was added or changed is not read: put \
+             new data into a new file"
+        );
+    }
+    Ok(splits)
+}
+
+/// Files that were read to their end and have changed since, each with how.
+type Outgrown = Vec<(PathBuf, String)>;
+
+/// The splits of new files, and the files of old ones that are not read again though they changed.
+fn find_new(
+    patterns: &[String],
+    split_bytes: u64,
+    known: &[SplitState],
+) -> Result<(Vec<Split>, Outgrown)> {
     let known_paths = known_paths(known)?;
     let mut files = BTreeMap::new();
     for pattern in patterns {
@@ -29,37 +50,45 @@ pub(crate) fn discover(
             *files.entry(path).or_insert(false) |= is_gzip;
         }
     }
-    files.retain(|path, _| !known_paths.contains(path));
     let mut splits = Vec::new();
+    let mut outgrown = Vec::new();
     for (path, is_gzip) in files {
-        let step = if is_gzip { u64::MAX } else { split_bytes };
-        cut(&path, is_gzip, step, &mut splits)?;
+        match known_paths.get(&path) {
+            None => {
+                let step = if is_gzip { u64::MAX } else { split_bytes };
+                cut(&path, is_gzip, step, &mut splits)?;
+            }
+            Some(Some(change)) => outgrown.push((path, change.clone())),
+            Some(None) => {}
+        }
     }
-    Ok(splits)
+    Ok((splits, outgrown))
 }
 
 /// The paths of the files that a checkpoint knows: as it names them, and what these lead to now.
+/// Each with how the file changed since.
 ///
 /// # Errors
 /// A file that is not read to its end, and changed.
-fn known_paths(known: &[SplitState]) -> Result<HashSet<PathBuf>> {
-    let mut paths = HashSet::new();
+fn known_paths(known: &[SplitState]) -> Result<HashMap<PathBuf, Option<String>>> {
+    let mut paths = HashMap::new();
     for state in known {
         let range = range_of(state)?;
         if !state.is_ended {
             check_unchanged(&range)?;
         }
-        if paths.contains(&range.path) {
+        if paths.contains_key(&range.path) {
             continue;
         }
         // Paths in older checkpoints have links, and folders may have become links since. Where
         // another file is behind it by now, that one was not read.
+        let now = stat(&range.path).ok().map(|look| change(&range, look));
         if let Ok(real) = range.path.canonicalize()
-            && stat(&real).is_ok_and(|look| change(&range, look).is_none())
+            && now == Some(None)
         {
-            paths.insert(real);
+            paths.insert(real, None);
         }
-        paths.insert(range.path);
+        paths.insert(range.path, now.flatten());
     }
     Ok(paths)
 }
@@ -141,8 +170,7 @@ fn stat(path: &Path) -> Result<(u64, u64)> {
 fn cut(path: &Path, is_gzip: bool, step: u64, splits: &mut Vec<Split>) -> Result<()> {
     let (file_bytes, modified_ms) = stat(path)?;
     if path.to_str().is_none() {
-        let path = path.display();
-        let message = format!("the name of `{path}` is no UTF-8; rename the file or its folder");
+        let message = format!("the name of {path:?} is no UTF-8; rename the file or its folder");
         return Err(PermanentError::new(message).into());
     }
     let mut start = 0;

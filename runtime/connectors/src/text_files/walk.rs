@@ -168,9 +168,9 @@ impl Walk {
         for entry in fs::read_dir(path).map_err(unlisted)? {
             let entry = entry.map_err(unlisted)?;
             let name = entry.file_name();
-            let Some(name) = name.to_str() else {
-                continue;
-            };
+            // A name that is no UTF-8 is matched as it is shown, so that a file that would be read
+            // is found and refused by name, not passed over.
+            let name = &*name.to_string_lossy();
             match &self.parts[matched] {
                 // A folder may not know what its entries are; what it calls a file is one.
                 Part::Folders

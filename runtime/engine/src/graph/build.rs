@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tidegate_protocol::{ChainId, IdError, MaxParallelism, OperatorId, StateSchema};
+use tidegate_protocol::{ChainId, IdError, MaxParallelism, OperatorId, OperatorKind, StateSchema};
 
 use super::{Chain, Edge, Exchange, JobGraph, Node, NodeBody, NodeIndex};
 
@@ -18,6 +18,17 @@ pub enum GraphError {
     /// An id has characters that ids cannot have.
     #[error("an operator's id is not valid")]
     InvalidId(#[source] IdError),
+    /// A name was given to an operator whose id is part of checkpoints.
+    #[error(
+        "operator `{id}` has an id of its own, by which checkpoints know it, and cannot be named \
+         `{name}`; give the id where it is made, and leave `.named` to operators without one"
+    )]
+    HasOwnId {
+        /// The operator.
+        id: OperatorId,
+        /// The name that was to replace its id.
+        name: String,
+    },
     /// There is nothing to run.
     #[error("the job has no source; begin with `pipeline.source(id, source)`")]
     NoSource,
@@ -88,10 +99,18 @@ impl GraphBuilder {
         OperatorId::new(id).expect("a kind with a number is a valid id")
     }
 
-    /// Renames a node.
+    /// Renames a node without state: the id of any other is the user's, and part of checkpoints.
     pub(crate) fn rename(&mut self, node: NodeIndex, id: &str) {
+        let node = &mut self.nodes[node];
+        if node.kind() != OperatorKind::Stateless {
+            self.error.get_or_insert_with(|| GraphError::HasOwnId {
+                id: node.id.clone(),
+                name: id.to_owned(),
+            });
+            return;
+        }
         match OperatorId::new(id) {
-            Ok(id) => self.nodes[node].id = id,
+            Ok(id) => node.id = id,
             Err(error) => {
                 self.error.get_or_insert(GraphError::InvalidId(error));
             }

@@ -7,7 +7,7 @@ use arrow_array::ArrayRef;
 use tidegate_protocol::StateColumn;
 
 use super::block::{Bits, Block, Row, block_of, place_of};
-use super::kind::StateKind;
+use super::kind::{Encoder, StateKind};
 
 struct ColumnBlock<S> {
     values: Block<S>,
@@ -112,9 +112,19 @@ pub struct DirtyMask(pub(crate) Bits);
 
 /// A column's blocks as they were when a checkpoint froze them.
 pub trait FrozenColumn: Send + Sync {
-    /// Encodes the chosen rows of each frozen block, in order: `(position in the frozen list,
-    /// rows)`; a position beyond the list gives nulls.
-    fn encode(&self, chosen: &[(usize, Vec<u16>)]) -> ArrayRef;
+    /// Begins the column of a batch of this many rows, about.
+    fn encoder(&self, row_count: usize) -> Box<dyn ColumnEncoder + '_>;
+}
+
+/// The column of a batch that is being collected.
+pub trait ColumnEncoder: Send {
+    /// Appends rows of a frozen block, given by its position in the frozen list; a position beyond
+    /// the list gives nulls.
+    fn push(&mut self, position: usize, rows: &[u16]);
+    /// Whether so much was appended that the batch should be cut, however few rows it has.
+    fn is_full(&self) -> bool;
+    /// The column.
+    fn finish(self: Box<Self>) -> ArrayRef;
 }
 
 impl<K: StateKind> AnyColumn for Column<K> {
@@ -237,19 +247,37 @@ struct FrozenBlocks<K: StateKind> {
 }
 
 impl<K: StateKind> FrozenColumn for FrozenBlocks<K> {
-    fn encode(&self, chosen: &[(usize, Vec<u16>)]) -> ArrayRef {
-        let row_count = chosen.iter().map(|(_, places)| places.len()).sum();
-        let mut encoder = super::kind::Encoder::<K>::new(row_count);
-        for (position, places) in chosen {
-            match self.blocks.get(*position).and_then(Option::as_ref) {
-                Some((values, present)) => {
-                    for place in places.iter().map(|place| usize::from(*place)) {
-                        encoder.push(present.get(place).then(|| &values[place]));
-                    }
+    fn encoder(&self, row_count: usize) -> Box<dyn ColumnEncoder + '_> {
+        Box::new(Encoding {
+            blocks: &self.blocks,
+            encoder: Encoder::<K>::new(row_count),
+        })
+    }
+}
+
+struct Encoding<'a, K: StateKind> {
+    blocks: &'a [FrozenBlock<K::Stored>],
+    encoder: Encoder<K>,
+}
+
+impl<K: StateKind> ColumnEncoder for Encoding<'_, K> {
+    fn push(&mut self, position: usize, rows: &[u16]) {
+        match self.blocks.get(position).and_then(Option::as_ref) {
+            Some((values, present)) => {
+                for place in rows.iter().map(|place| usize::from(*place)) {
+                    self.encoder
+                        .push(present.get(place).then(|| &values[place]));
                 }
-                None => places.iter().for_each(|_| encoder.push(None)),
             }
+            None => rows.iter().for_each(|_| self.encoder.push(None)),
         }
-        encoder.finish()
+    }
+
+    fn is_full(&self) -> bool {
+        self.encoder.is_full()
+    }
+
+    fn finish(self: Box<Self>) -> ArrayRef {
+        self.encoder.finish()
     }
 }

@@ -14,6 +14,10 @@ use super::column::Column;
 use crate::key::Key;
 use crate::record::{Field, FieldBuilder};
 
+/// Bytes after which a batch of a state file is cut, however few rows they are, where they are
+/// counted by the sizes of values. Texts are counted as they are in chunks.
+pub(super) const BATCH_BYTES: usize = 8 << 20;
+
 /// A kind of state: what a row holds, and how user code reaches it.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` is not a kind of state",
@@ -27,7 +31,7 @@ pub trait StateKind: Sized + 'static {
     /// What user code sees for one row.
     type Cell<'a>;
     /// Collects rows for a snapshot.
-    type Values: Default;
+    type Values: Default + Send;
     /// The kind's name in state schemas.
     const KIND: &'static str;
 
@@ -42,6 +46,9 @@ pub trait StateKind: Sized + 'static {
     fn cell(column: &mut Column<Self>, row: Row) -> Self::Cell<'_>;
     /// Appends a row to a snapshot.
     fn push(values: &mut Self::Values, stored: &Self::Stored);
+    /// Whether so much was appended that the snapshot's batch should be cut, however few rows it
+    /// has.
+    fn is_full(values: &Self::Values) -> bool;
     /// The snapshot's column.
     fn finish(values: Self::Values, nulls: Option<NullBuffer>) -> ArrayRef;
     /// Reads a snapshot's column; `None` where its type is another.
@@ -62,6 +69,11 @@ impl<K: StateKind> Encoder<K> {
             nulls: NullBufferBuilder::new(row_count),
             unset: K::Stored::default(),
         }
+    }
+
+    /// Whether so much was pushed that the batch should be cut, however few rows it has.
+    pub(crate) fn is_full(&self) -> bool {
+        self.nulls.len() * size_of::<K::Stored>() >= BATCH_BYTES || K::is_full(&self.values)
     }
 
     #[inline]
@@ -137,6 +149,10 @@ impl<V: Field> StateKind for ValueState<V> {
     #[inline]
     fn push(values: &mut V::Builder, stored: &V) {
         values.push(stored.as_view());
+    }
+
+    fn is_full(values: &V::Builder) -> bool {
+        values.is_full()
     }
 
     fn finish(mut values: V::Builder, nulls: Option<NullBuffer>) -> ArrayRef {
@@ -241,6 +257,10 @@ impl<R: Reduce> StateKind for ReducingState<R> {
         values.push(stored.as_view());
     }
 
+    fn is_full(values: &Self::Values) -> bool {
+        values.is_full()
+    }
+
     fn finish(mut values: Self::Values, nulls: Option<NullBuffer>) -> ArrayRef {
         values.finish_with(nulls)
     }
@@ -270,6 +290,15 @@ impl<B> ListValues<B> {
         let last = self.offsets.last().copied().unwrap_or(0) as usize + added;
         self.offsets
             .push(i32::try_from(last).expect("a snapshot batch has below 2^31 list items"));
+    }
+
+    /// Whether so many items of a type were collected that the batch should be cut.
+    pub(super) fn is_full<V: Field<Builder = B>>(&self) -> bool
+    where
+        B: FieldBuilder<V>,
+    {
+        let count = self.offsets.last().copied().unwrap_or(0) as usize;
+        count * size_of::<V>() >= BATCH_BYTES || self.items.is_full()
     }
 
     fn take_offsets(&mut self) -> OffsetBuffer<i32> {
@@ -313,6 +342,10 @@ impl<V: Field> StateKind for ListState<V> {
             .iter()
             .for_each(|item| values.items.push(item.as_view()));
         values.end_row(stored.len());
+    }
+
+    fn is_full(values: &Self::Values) -> bool {
+        values.is_full::<V>()
     }
 
     fn finish(mut values: Self::Values, nulls: Option<NullBuffer>) -> ArrayRef {
@@ -404,6 +437,10 @@ impl<K: Key + Ord, V: Field> StateKind for MapState<K, V> {
             values.values.push(value.as_view());
         }
         values.keys.end_row(stored.len());
+    }
+
+    fn is_full(values: &Self::Values) -> bool {
+        values.keys.is_full::<K>() || values.values.is_full()
     }
 
     fn finish(mut values: Self::Values, nulls: Option<NullBuffer>) -> ArrayRef {

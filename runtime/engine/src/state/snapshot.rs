@@ -9,7 +9,8 @@ use tidegate_protocol::{CheckpointId, FileKind, KeyGroup, StateFile};
 use tidegate_storage::{StateFileWriter, key_group_column, state_schema};
 
 use super::block::Bits;
-use super::column::FrozenColumn;
+use super::column::{ColumnEncoder, FrozenColumn};
+use super::kind::BATCH_BYTES;
 use super::table::Taken;
 use crate::key::Key;
 use crate::record::FieldBuilder;
@@ -18,6 +19,8 @@ use crate::record::FieldBuilder;
 pub(super) const KEY_COLUMN: &str = "_key";
 /// Rows in a batch of a state file: enough that its headers and compression pay.
 const BATCH_ROWS: usize = 1 << 14;
+/// Rows added to a batch before it is asked whether it is full.
+const STEP_ROWS: usize = 16;
 /// Increments in a row before a new base, however small they are: each costs a request at restore.
 const MAX_INCREMENTS: usize = 64;
 
@@ -41,31 +44,57 @@ pub(crate) struct FrozenTable<K> {
 }
 
 /// One batch on its way into a file.
-struct Batch<K: Key> {
+///
+/// # Invariants
+/// Its bytes are bounded, but for those of the last [`STEP_ROWS`] rows: columns of text and lists
+/// have offsets of 32 bits (`batches_of_large_values_have_few_rows`).
+struct Batch<'a, K: Key> {
     runs: Vec<(KeyGroup, usize)>,
     keys: K::Builder,
     deleted: Vec<bool>,
-    /// Rows to take from the frozen blocks, in order.
-    chosen: Vec<(usize, Vec<u16>)>,
+    columns: Vec<Box<dyn ColumnEncoder + 'a>>,
 }
 
-impl<K: Key> Default for Batch<K> {
-    fn default() -> Self {
+impl<'a, K: Key> Batch<'a, K> {
+    fn new(columns: &'a [Box<dyn FrozenColumn>]) -> Self {
         Self {
             runs: Vec::new(),
             keys: K::Builder::default(),
             deleted: Vec::new(),
-            chosen: Vec::new(),
+            columns: columns
+                .iter()
+                .map(|column| column.encoder(BATCH_ROWS))
+                .collect(),
         }
     }
-}
 
-impl<K: Key> Batch<K> {
-    fn add_run(&mut self, group: KeyGroup, row_count: usize) {
-        match self.runs.last_mut() {
-            Some((last, count)) if *last == group => *count += row_count,
-            _ => self.runs.push((group, row_count)),
+    /// Appends rows of a frozen block.
+    fn push<'k>(
+        &mut self,
+        group: KeyGroup,
+        keys: impl Iterator<Item = &'k K>,
+        position: usize,
+        rows: &[u16],
+    ) {
+        keys.for_each(|key| self.keys.push(key.as_view()));
+        let is_deleted = position == NO_BLOCK;
+        self.deleted
+            .resize(self.deleted.len() + rows.len(), is_deleted);
+        for column in &mut self.columns {
+            column.push(position, rows);
         }
+        match self.runs.last_mut() {
+            Some((last, count)) if *last == group => *count += rows.len(),
+            _ => self.runs.push((group, rows.len())),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        let row_count = self.deleted.len();
+        row_count >= BATCH_ROWS
+            || row_count * size_of::<K>() >= BATCH_BYTES
+            || self.keys.is_full()
+            || self.columns.iter().any(|column| column.is_full())
     }
 }
 
@@ -89,72 +118,62 @@ impl<K: Key> FrozenTable<K> {
     /// The store's.
     pub(crate) async fn write(&self, writer: &mut StateFileWriter) -> tidegate_storage::Result<()> {
         let schema = self.schema();
-        let mut batch = Batch::<K>::default();
+        let mut batch = Batch::new(&self.columns);
         let mut tombstones = self.tombstones.iter().peekable();
         for selection in &self.chosen {
             while let Some((group, key)) =
                 tombstones.next_if(|(group, _)| *group <= selection.group)
             {
-                self.add_tombstone(&mut batch, *group, key);
+                batch.push(*group, std::iter::once(key), NO_BLOCK, &[0]);
+                self.flush_full(&schema, &mut batch, writer).await?;
             }
-            self.add_rows(&mut batch, selection);
-            if batch.deleted.len() >= BATCH_ROWS {
-                self.flush(&schema, &mut batch, writer).await?;
+            let mut places = Vec::with_capacity(selection.rows.count());
+            // A place is below the rows of a block, which fit.
+            selection.rows.for_each(|place| places.push(place as u16));
+            for step in places.chunks(STEP_ROWS) {
+                let keys = step
+                    .iter()
+                    .map(|place| &selection.keys[usize::from(*place)]);
+                batch.push(selection.group, keys, selection.position, step);
+                self.flush_full(&schema, &mut batch, writer).await?;
             }
         }
         for (group, key) in tombstones {
-            self.add_tombstone(&mut batch, *group, key);
-            if batch.deleted.len() >= BATCH_ROWS {
-                self.flush(&schema, &mut batch, writer).await?;
-            }
+            batch.push(*group, std::iter::once(key), NO_BLOCK, &[0]);
+            self.flush_full(&schema, &mut batch, writer).await?;
         }
         if batch.deleted.is_empty() {
             return Ok(());
         }
-        self.flush(&schema, &mut batch, writer).await
+        self.flush(&schema, batch, writer).await
     }
 
-    fn add_tombstone(&self, batch: &mut Batch<K>, group: KeyGroup, key: &K) {
-        batch.keys.push(key.as_view());
-        batch.deleted.push(true);
-        batch.add_run(group, 1);
-        batch.chosen.push((NO_BLOCK, vec![0]));
-    }
-
-    fn add_rows(&self, batch: &mut Batch<K>, selection: &Selection<K>) {
-        let mut places = Vec::with_capacity(selection.rows.count());
-        // A place is below the rows of a block, which fit.
-        selection.rows.for_each(|place| places.push(place as u16));
-        for place in &places {
-            batch
-                .keys
-                .push(selection.keys[usize::from(*place)].as_view());
+    async fn flush_full<'a>(
+        &'a self,
+        schema: &SchemaRef,
+        batch: &mut Batch<'a, K>,
+        writer: &mut StateFileWriter,
+    ) -> tidegate_storage::Result<()> {
+        if batch.is_full() {
+            let full = std::mem::replace(batch, Batch::new(&self.columns));
+            self.flush(schema, full, writer).await?;
         }
-        batch
-            .deleted
-            .resize(batch.deleted.len() + places.len(), false);
-        batch.add_run(selection.group, places.len());
-        batch.chosen.push((selection.position, places));
+        Ok(())
     }
 
     async fn flush(
         &self,
         schema: &SchemaRef,
-        batch: &mut Batch<K>,
+        mut full: Batch<'_, K>,
         writer: &mut StateFileWriter,
     ) -> tidegate_storage::Result<()> {
-        let mut full = std::mem::take(batch);
         let row_count = full.deleted.len();
         let mut columns: Vec<ArrayRef> = vec![
             Arc::new(key_group_column(&full.runs)),
             Arc::new(BooleanArray::from(full.deleted)),
             full.keys.finish(),
         ];
-        columns.extend(
-            self.columns
-                .iter()
-                .map(|column| column.encode(&full.chosen)),
-        );
+        columns.extend(full.columns.into_iter().map(|column| column.finish()));
         let options = RecordBatchOptions::new().with_row_count(Some(row_count));
         let encoded = RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
             .expect("every column was encoded from the same rows, in its own type");
@@ -297,3 +316,6 @@ impl<K: Key> StateChain<K> {
         (earlier, written)
     }
 }
+
+#[cfg(test)]
+mod tests;

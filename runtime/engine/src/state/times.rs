@@ -118,6 +118,10 @@ impl StateKind for TimesState {
         values.end_row(stored.len());
     }
 
+    fn is_full(values: &Self::Values) -> bool {
+        values.is_full::<i64>()
+    }
+
     fn finish(values: Self::Values, nulls: Option<NullBuffer>) -> ArrayRef {
         ListState::<i64>::finish(values, nulls)
     }

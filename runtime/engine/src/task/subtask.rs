@@ -1,6 +1,7 @@
 //! The loop of one subtask.
 
 mod passing;
+mod turns;
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -29,6 +30,11 @@ const LINGER: Duration = Duration::from_millis(2);
 /// Output records of one step, about, before it is sent on: it bounds what a `flat_map` that makes
 /// many of one can pile up.
 const STEP_ROWS: usize = 1 << 16;
+/// Rows of a chain's first slice: what its code costs is not known yet.
+const FIRST_SLICE_ROWS: usize = 64;
+/// How long a task works before others of the slot get their turn, about, and the time that a slice
+/// of a chunk should take: the end of the attempt and a source's barriers wait for it.
+const TURN: Duration = Duration::from_millis(10);
 /// Reads in a row before other tasks of the slot get their turn.
 const READS_A_TURN: u32 = 16;
 /// Elements in a row before other tasks do. A gate mostly has fewer, and then waits anyhow; turns
@@ -124,6 +130,12 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
+    /// When other tasks of the slot had their turn.
+    turn_began: Instant,
+    /// For how long others had it.
+    away: Duration,
+    /// Since when records of a source wait for a chunk to fill, there or on the way out.
+    held_since: Option<Instant>,
     /// So many the source reads.
     split_count: u32,
     /// When input was last asked for.
@@ -140,7 +152,10 @@ impl SubtaskProgress {
     pub(crate) fn new(at_work: Rc<Cell<usize>>, is_over: bool, split_count: u32) -> Self {
         Self {
             at_work,
-            slice_rows: STEP_ROWS,
+            slice_rows: FIRST_SLICE_ROWS,
+            turn_began: Instant::now(),
+            away: Duration::ZERO,
+            held_since: None,
             split_count,
             asked: Instant::now(),
             is_over,
@@ -192,23 +207,22 @@ impl Subtask {
                 Wake::Control(None) => return Ok(()),
                 Wake::Control(Some(control)) => self.on_control(control).await?,
                 Wake::Read(status) => {
-                    let status = status?;
-                    self.take_read(status == ReadStatus::Ended).await?;
-                    if status == ReadStatus::Ended {
+                    let is_ended = status? == ReadStatus::Ended;
+                    let is_sent = self.take_read(is_ended).await?;
+                    if is_ended {
                         self.end().await?;
                     }
+                    self.linger(is_sent, work.began).await?;
                     reads += 1;
                     if reads.is_multiple_of(READS_A_TURN) {
-                        tokio::task::yield_now().await;
+                        self.give_turn().await;
                     }
                 }
-                Wake::Linger => {
-                    self.take_read(true).await?;
-                    self.flush().await?;
-                }
+                Wake::Linger => self.send_held().await?,
                 Wake::Clock | Wake::Element(_) => {}
             }
             self.check_clock().await?;
+            self.give_turn_if_due(self.progress.asked).await;
             self.end_work(work);
             self.report();
         }
@@ -220,13 +234,13 @@ impl Subtask {
         let Head::Source { head, .. } = &mut self.head else {
             return Wake::Linger;
         };
-        let has_rest = head.has_rest();
+        let linger_until = self.progress.held_since.map(|since| since + LINGER);
         self.progress.at_work.set(0);
         tokio::select! {
             biased;
             control = self.control.recv() => Wake::Control(control),
             status = head.read(), if reads => Wake::Read(status),
-            () = tokio::time::sleep(LINGER), if has_rest => Wake::Linger,
+            () = sleep_to(linger_until), if linger_until.is_some() => Wake::Linger,
             () = sleep_until(wakeup), if wakeup.is_some() => Wake::Clock,
         }
     }
@@ -244,12 +258,35 @@ impl Subtask {
         }
     }
 
-    /// Feeds what the reader has filled.
-    async fn take_read(&mut self, is_all: bool) -> Result<()> {
-        let Head::Source { head, .. } = &mut self.head else {
+    /// After a read: sends on what has waited for long, however many reads came in the meantime.
+    async fn linger(&mut self, is_sent: bool, now: Instant) -> Result<()> {
+        let Head::Source { head, .. } = &self.head else {
             return Ok(());
         };
+        match self.progress.held_since {
+            // What waits now came with this read.
+            _ if is_sent => self.progress.held_since = Some(now),
+            None if head.has_rest() => self.progress.held_since = Some(now),
+            Some(since) if now.duration_since(since) >= LINGER => self.send_held().await?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    async fn send_held(&mut self) -> Result<()> {
+        self.take_read(true).await?;
+        self.flush().await?;
+        self.progress.held_since = None;
+        Ok(())
+    }
+
+    /// Feeds what the reader has filled; tells whether there was any.
+    async fn take_read(&mut self, is_all: bool) -> Result<bool> {
+        let Head::Source { head, .. } = &mut self.head else {
+            return Ok(false);
+        };
         let (chunks, ended_splits) = head.take(is_all);
+        let is_any = !chunks.is_empty();
         for chunk in chunks {
             if let Some(metrics) = &self.head_metrics {
                 metrics.records_out.add(chunk.len() as u64);
@@ -261,7 +298,7 @@ impl Subtask {
         for split in ended_splits {
             self.feed(Element::SplitEnded(split)).await?;
         }
-        Ok(())
+        Ok(is_any)
     }
 
     /// Tells where the first records of a begun split were read on.
@@ -305,7 +342,7 @@ impl Subtask {
             };
             elements = elements.wrapping_add(1);
             if elements.is_multiple_of(ELEMENTS_A_TURN) {
-                tokio::task::yield_now().await;
+                self.give_turn().await;
             }
             let work = self.begin_work();
             match element {
@@ -319,6 +356,7 @@ impl Subtask {
             }
             self.take_commits();
             self.check_clock().await?;
+            self.give_turn_if_due(self.progress.asked).await;
             self.end_work(work);
             self.report();
         }
@@ -384,7 +422,7 @@ impl Subtask {
             let progress = transform.on_wakeup(now, &mut output)?;
             self.pass(index + 1, output).await?;
             if progress == Progress::More {
-                tokio::task::yield_now().await;
+                self.give_turn().await;
             }
         }
         Ok(())
@@ -406,7 +444,7 @@ impl Subtask {
                 self.on_barrier(barrier).await?;
             }
         }
-        tokio::task::yield_now().await;
+        self.give_turn().await;
         Ok(())
     }
 
@@ -501,27 +539,6 @@ impl Subtask {
             .await
     }
 
-    fn begin_work(&self) -> (Instant, u64) {
-        (
-            Instant::now(),
-            self.outlet_metrics.backpressured_nanos.get(),
-        )
-    }
-
-    /// Counts the time since [`Subtask::begin_work`], less the time that full channels took, for
-    /// the chain's first operator.
-    fn end_work(&self, (start, waited_before): (Instant, u64)) {
-        let first = self.stages.first().map(|stage| &stage.metrics);
-        let metrics = self
-            .head_metrics
-            .as_ref()
-            .or(first)
-            .unwrap_or(&self.outlet_metrics);
-        let elapsed = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        let waited = self.outlet_metrics.backpressured_nanos.get() - waited_before;
-        metrics.busy_nanos.add(elapsed.saturating_sub(waited));
-    }
-
     /// Notes which stage is at work; one past the last: the outlet.
     fn mark(&self, stage: usize) {
         let head = usize::from(matches!(self.head, Head::Source { .. }));
@@ -535,6 +552,14 @@ impl Subtask {
                 .iter()
                 .for_each(|stage| stage.transform.report());
         }
+    }
+}
+
+/// Waits until a moment; for ever where there is none.
+async fn sleep_to(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment.into()).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -331,3 +331,45 @@ fn a_mounted_file_that_was_read_is_not_read_again_in_another_pod() {
     mount(&folder, "..2026_11_30_07_00_00.99");
     assert_eq!(cut_of(&pattern, &known).unwrap(), []);
 }
+
+#[test]
+fn a_file_that_grew_after_it_was_read_is_told_and_not_read() {
+    let folder = folder_of(&["a.txt", "b.txt"]);
+    let patterns = [within(&folder, "*.txt")];
+    let known = read_to_the_end(discover(&patterns, 1 << 20, &[]).unwrap());
+    assert_eq!(
+        find_new(&patterns, 1 << 20, &known).unwrap(),
+        (vec![], vec![])
+    );
+    fs::write(folder.path().join("a.txt"), "abc\ndef\n").unwrap();
+    let path = folder.path().canonicalize().unwrap().join("a.txt");
+    let change = "it had 4 bytes and has 8 now".to_owned();
+    let expected = (vec![], vec![(path, change)]);
+    assert_eq!(find_new(&patterns, 1 << 20, &known).unwrap(), expected);
+    // What is not an input any more is nobody's concern.
+    let others = [within(&folder, "b.txt")];
+    assert_eq!(
+        find_new(&others, 1 << 20, &known).unwrap(),
+        (vec![], vec![])
+    );
+}
+
+#[test]
+fn a_file_whose_name_is_no_utf_8_is_refused_by_name() {
+    use std::os::unix::ffi::OsStrExt;
+
+    let folder = folder_of(&["a.txt", "sub/b.txt"]);
+    let name = std::ffi::OsStr::from_bytes(b"bad\xff.txt");
+    for parent in ["", "sub"] {
+        let path = folder.path().join(parent).join(name);
+        fs::write(&path, "abc\n").unwrap();
+        for pattern in [parent, "**/*.txt", "**/bad*"] {
+            let error = cut_of(&within(&folder, pattern), &[]).unwrap_err();
+            assert!(is_permanent(&*error));
+            assert!(error.to_string().contains(r"/bad\xFF.txt"), "{error}");
+        }
+        // What no pattern matches is left alone.
+        assert_eq!(found(&folder, &["**/a.*"]), ["a.txt"]);
+        fs::remove_file(path).unwrap();
+    }
+}

@@ -1,6 +1,9 @@
 //! Passing elements through the operators of a chain and out.
 
-use super::{STEP_ROWS, Subtask};
+use std::time::Instant;
+
+use super::Subtask;
+use super::turns::next_slice_rows;
 use crate::chunk::{Chunk, Element, Watermark};
 use crate::error::Result;
 use crate::operator::{Progress, Transform};
@@ -48,7 +51,8 @@ impl Subtask {
         }
     }
 
-    /// Passes a chunk through the chain in slices, smaller ones where much comes of little.
+    /// Passes a chunk through the chain in slices, smaller ones where much comes of little or code
+    /// is slow, with turns of other tasks between them.
     async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
         let mut start = 0;
         while start < chunk.len() {
@@ -60,16 +64,26 @@ impl Subtask {
                 chunk.slice(start, rows)
             };
             start += rows;
-            let sent = self.pass(0, vec![Element::Chunk(slice)]).await?;
-            let ideal = rows.saturating_mul(STEP_ROWS) / sent.max(1);
-            self.progress.slice_rows = ideal.clamp(1, STEP_ROWS);
+            let began = Instant::now();
+            let output = self.transform(0, vec![Element::Chunk(slice)])?;
+            // Without what follows: a sink's wait is not shorter for less that it is given.
+            let now = Instant::now();
+            let sent = self.send(output).await?;
+            self.progress.slice_rows = next_slice_rows(rows, sent, now - began);
+            self.give_turn_if_due(now).await;
         }
         Ok(())
     }
 
     /// Passes elements through the operators from `first` on and out; gives the number of records
     /// that left.
-    pub(super) async fn pass(&mut self, first: usize, mut elements: Vec<Element>) -> Result<usize> {
+    pub(super) async fn pass(&mut self, first: usize, elements: Vec<Element>) -> Result<usize> {
+        let output = self.transform(first, elements)?;
+        self.send(output).await
+    }
+
+    /// Passes elements through the operators from `first` on.
+    fn transform(&mut self, first: usize, mut elements: Vec<Element>) -> Result<Vec<Element>> {
         for index in first..self.stages.len() {
             self.mark(index);
             let mut output = Vec::with_capacity(elements.len());
@@ -81,6 +95,11 @@ impl Subtask {
             stage.metrics.records_out.add(rows_in(&output));
             elements = output;
         }
+        Ok(elements)
+    }
+
+    /// Passes elements out; gives the number of records among them.
+    async fn send(&mut self, elements: Vec<Element>) -> Result<usize> {
         self.mark(self.stages.len());
         let row_count = rows_in(&elements);
         if matches!(self.outlet, Outlet::Sink(_)) {
