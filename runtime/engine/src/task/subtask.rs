@@ -337,7 +337,10 @@ impl Subtask {
                 Some(element) => Wake::Element(element),
                 None => {
                     self.flush().await?;
-                    self.wait_gate().await
+                    let wake = self.wait_gate().await;
+                    // Others had their turn meanwhile.
+                    self.progress.turn_began = Instant::now();
+                    wake
                 }
             };
             elements = elements.wrapping_add(1);
