@@ -183,7 +183,7 @@ fn announce(config: &JobConfig, graph: &JobGraph, prepared: &Prepared, status: &
     for source in graph.unreplayable_sources() {
         let message = format!(
             "source `{source}` cannot be read again: after a failure, what it gave since the last \
-             checkpoint is lost"
+             checkpoint is lost; after a planned stop or a rescale, what was on its way"
         );
         if !known.contains(&message) {
             status.publish(now_ms, JobEvent::Warning { message });

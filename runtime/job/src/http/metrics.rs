@@ -76,7 +76,7 @@ const COUNTERS: &[Counter] = &[
     (
         "state_bytes",
         Kind::Gauge,
-        "Bytes of state in memory, about.",
+        "Bytes of the state tables in memory, about; texts, lists and maps hold more.",
         |m| Some(m.state_bytes.get() as f64),
     ),
     ("timers", Kind::Gauge, "Timers set.", |m| {
