@@ -12,16 +12,46 @@ use crate::client::ApiError;
 use crate::events;
 use crate::merge_patch::replacing;
 use crate::observed::Observed;
-use crate::plan::Plan;
+use crate::plan::{EventNote, EventReason, Plan};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
-/// Writes the status if it is new, then tells the events. Gives the time after which the budget
+/// Writes the status if it is new, and tells the events. Gives the time after which the budget
 /// allows a status that only mirrors checkpoints.
+///
+/// What follows from the status is told once that is written: it comes again with the next pass.
+/// What was done does not, so it is told whether or not the status could be, or had to be, written.
 ///
 /// # Errors
 /// As [`ApiError`] has them.
 pub async fn report(
+    shared: &Shared,
+    key: &JobKey,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<Option<Duration>, ApiError> {
+    let written = report_status(shared, key, observed, plan).await;
+    let is_told = |event: &&EventNote| written.is_ok() || is_of_deed(event.reason);
+    let events: Vec<EventNote> = plan.events.iter().filter(is_told).cloned().collect();
+    let (writer, identity) = (&shared.writer, &shared.config.identity);
+    events::tell(writer, identity, observed.job.as_ref(), &events).await;
+    written
+}
+
+/// Whether an event tells of something that was done, and that no later pass does again.
+const fn is_of_deed(reason: EventReason) -> bool {
+    match reason {
+        EventReason::RevisionCreated
+        | EventReason::Changed
+        | EventReason::FilesLeft
+        | EventReason::FilesRemoved
+        | EventReason::SavepointTaken
+        | EventReason::SavepointFailed => true,
+        EventReason::Condition(_) | EventReason::Upgrade => false,
+    }
+}
+
+async fn report_status(
     shared: &Shared,
     key: &JobKey,
     observed: &Observed,
@@ -41,17 +71,10 @@ pub async fn report(
             return Ok(Some(wait));
         }
         match write(shared, key, &job, plan).await {
-            Err(ApiError::NotFound { .. }) => return Ok(None),
+            Err(ApiError::NotFound { .. }) => {}
             written => written?,
         }
     }
-    events::tell(
-        &shared.writer,
-        &shared.config.identity,
-        job.as_ref(),
-        &plan.events,
-    )
-    .await;
     Ok(None)
 }
 
