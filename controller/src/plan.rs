@@ -173,6 +173,13 @@ pub enum EventReason {
     SavepointFailed,
 }
 
+impl EventReason {
+    /// Whether it tells of children that were written, which no later pass repeats.
+    pub const fn is_of_write(self) -> bool {
+        matches!(self, Self::RevisionCreated | Self::Changed)
+    }
+}
+
 /// When to look again if nothing changes before.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LookAgain {

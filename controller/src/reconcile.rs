@@ -17,7 +17,7 @@ use crate::client::ApiError;
 use crate::metrics::Subject;
 use crate::observe::{observe, observe_checkpoints};
 use crate::observed::Observed;
-use crate::plan::{Decision, EventReason, LookAgain, Plan};
+use crate::plan::{Decision, LookAgain, Plan};
 use crate::queue::{JobKey, Outcome, Work};
 use crate::report::report;
 use crate::shared::Shared;
@@ -134,12 +134,7 @@ async fn report_refusal(
     observed.is_namespace_terminating |= is_terminating;
     let mut plan = shared.plan(&observed);
     // What was to be made was not.
-    plan.events.retain(|event| {
-        !matches!(
-            event.reason,
-            EventReason::RevisionCreated | EventReason::Changed
-        )
-    });
+    plan.events.retain(|event| !event.reason.is_of_write());
     report(shared, key, &observed, &plan).await?;
     Ok(())
 }

@@ -12,15 +12,15 @@ use crate::client::ApiError;
 use crate::events;
 use crate::merge_patch::replacing;
 use crate::observed::Observed;
-use crate::plan::{EventNote, EventReason, Plan};
+use crate::plan::{EventNote, Plan};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
 /// Writes the status if it is new, and tells the events. Gives the time after which the budget
 /// allows a status that only mirrors checkpoints.
 ///
-/// What follows from the status is told once that is written: it comes again with the next pass.
-/// What was done does not, so it is told whether or not the status could be, or had to be, written.
+/// Most events are told once the status is written: they come again with the next pass. Those of
+/// children that were written do not, so they are told whatever becomes of the status.
 ///
 /// # Errors
 /// As [`ApiError`] has them.
@@ -31,24 +31,11 @@ pub async fn report(
     plan: &Plan,
 ) -> Result<Option<Duration>, ApiError> {
     let written = report_status(shared, key, observed, plan).await;
-    let is_told = |event: &&EventNote| written.is_ok() || is_of_deed(event.reason);
+    let is_told = |event: &&EventNote| written.is_ok() || event.reason.is_of_write();
     let events: Vec<EventNote> = plan.events.iter().filter(is_told).cloned().collect();
     let (writer, identity) = (&shared.writer, &shared.config.identity);
     events::tell(writer, identity, observed.job.as_ref(), &events).await;
     written
-}
-
-/// Whether an event tells of something that was done, and that no later pass does again.
-const fn is_of_deed(reason: EventReason) -> bool {
-    match reason {
-        EventReason::RevisionCreated
-        | EventReason::Changed
-        | EventReason::FilesLeft
-        | EventReason::FilesRemoved
-        | EventReason::SavepointTaken
-        | EventReason::SavepointFailed => true,
-        EventReason::Condition(_) | EventReason::Upgrade => false,
-    }
 }
 
 async fn report_status(
