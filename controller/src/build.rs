@@ -19,7 +19,7 @@ mod template;
 pub use cleanup::{CleanupPod, cleanup_pod, cleanup_template};
 pub use config::{Start, StartState, config_map, job_config, with_live_fields};
 pub use deployment::{ErasedObject, Revision, applied_hash, deployment, start_annotations};
-pub use edits::{TakenField, first_edit, made_template, restoring_patch, taken_field};
+pub use edits::{CONTENT, TakenField, first_edit, made_template, restoring_patch, taken_field};
 pub use guards::{disruption_budget, network_policy};
 pub use metadata::{PodRole, job_selector, owner_of_job};
 pub use template::{TemplateError, mounted_certificate, pod_template};

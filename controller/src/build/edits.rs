@@ -81,6 +81,9 @@ pub fn restoring_patch(made: &PodTemplateSpec, standing: &PodTemplateSpec) -> Va
     patch
 }
 
+/// The members with the content of objects of which only the metadata is known.
+pub const CONTENT: [&str; 2] = ["data", "spec"];
+
 /// A field of ours that somebody else has written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TakenField {
@@ -100,7 +103,7 @@ pub fn taken_field<K: Serialize>(object: &K, writers: &[ManagedFieldsEntry]) -> 
     };
     let ours = writers.iter().find(is_ours)?;
     let object = json!(object);
-    ["data", "spec"].into_iter().find_map(|content| {
+    CONTENT.into_iter().find_map(|content| {
         let fields = object.get(content)?.as_object()?;
         let mut names = fields.keys();
         let lost = names.find(|field| !has_written(ours, content, field))?;

@@ -8,6 +8,8 @@ use kube::{Resource, ResourceExt};
 use tidegate_api::labels::LABEL_JOB;
 use tidegate_api::{Checkpoint, StreamJob};
 
+use crate::build::CONTENT;
+
 /// A kind whose objects are kept.
 pub trait Tracked: Resource<DynamicType = ()> + Clone + Send + Sync + 'static {
     /// The name of the job that it belongs to.
@@ -97,14 +99,12 @@ where
         for entry in self.managed_fields_mut() {
             let FieldsV1(fields) = entry.fields_v1.get_or_insert_default();
             if let Some(fields) = fields.as_object_mut() {
-                fields.retain(|member, _| CONTENT.contains(&member.as_str()));
+                let is_content = |name: &str| CONTENT.contains(&name);
+                fields.retain(|member, _| member.strip_prefix("f:").is_some_and(is_content));
             }
         }
     }
 }
-
-/// The members with an object's content, as the API server names them on record.
-const CONTENT: &[&str] = &["f:data", "f:spec"];
 
 fn limits_only(container: Container) -> Container {
     Container {

@@ -206,9 +206,14 @@ pub(super) fn restart(
 }
 
 pub(super) fn replace(draft: &mut Draft<'_>, pod: &PodFacts) {
-    draft.delete.push(ChildName::Pod {
+    draft.delete.push(removal(pod));
+    draft.soon();
+}
+
+/// The deletion of this very pod.
+pub(super) fn removal(pod: &PodFacts) -> ChildName {
+    ChildName::Pod {
         name: pod.name.clone(),
         uid: pod.uid.clone(),
-    });
-    draft.soon();
+    }
 }

@@ -6,12 +6,12 @@ use tidegate_api::pod::revision_name;
 use tidegate_api::status::{ConditionStatus, ConditionType, Reason};
 
 use super::draft::{Draft, Verdict};
-use super::live::was_finished;
+use super::live::{removal, was_finished};
 use super::standing::{Standing, has_pods, standing};
 use crate::checkpoints::is_mirrored;
 use crate::job_api::{JobCommand, JobView, Phase, StopMode};
 use crate::observed::{ApiFacts, Observed, RevisionFacts};
-use crate::plan::{Child, ChildName, Decision, LookAgain, Plan};
+use crate::plan::{Child, Decision, LookAgain, Plan};
 use crate::time::age_ms;
 
 /// A process that can take no savepoint for so long is not waited for any more.
@@ -76,10 +76,7 @@ pub(super) fn go_on(observed: &Observed, current: &RevisionFacts, plan: &mut Pla
             annotations: BTreeMap::new(),
         });
     } else {
-        plan.delete.push(ChildName::Pod {
-            name: pod.name.clone(),
-            uid: pod.uid.clone(),
-        });
+        plan.delete.push(removal(pod));
     }
     plan.look_again = LookAgain::Soon;
 }

@@ -516,7 +516,7 @@ fn goes_on(new: &RevisionFacts) -> bool {
 
 /// Takes note of what a rollback goes on from, if the new revision starts from something else than
 /// what the old one has left: the log goes on from there then.
-pub(super) fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
+fn note_rollback_checkpoint(draft: &mut Draft<'_>, old: &str, new: &RevisionFacts) {
     if goes_on(new) {
         return;
     }

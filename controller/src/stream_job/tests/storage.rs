@@ -112,16 +112,22 @@ fn another_default_storage_never_takes_a_job_away_from_its_state() {
     assert!(plan(&observed, &other).apply.is_empty());
 }
 
-/// The default storage has checkpoints, and a revision that was moved elsewhere runs beside.
-fn moved() -> (Observed, Settings) {
-    let default = with_default("s3://default/jobs");
-    let mut observed = blocked_in(&default);
+/// A job without a storage of its own that has checkpoints in the default one.
+fn running_in(default: &Settings) -> Observed {
+    let mut observed = blocked_in(default);
     set_view(&mut observed, 0, |view| {
         view.phase = Phase::Running;
         view.last_checkpoint = Some(checkpoint(CheckpointKind::Checkpoint));
     });
-    let running = plan(&observed, &default);
+    let running = plan(&observed, default);
     carry_out(&mut observed, &running);
+    observed
+}
+
+/// The same, and a revision that was moved elsewhere runs beside.
+fn moved() -> (Observed, Settings) {
+    let default = with_default("s3://default/jobs");
+    let mut observed = running_in(&default);
     edit(&mut observed, |spec| {
         spec.checkpoint.storage = default.default_storage.clone();
         spec.checkpoint.storage.as_mut().unwrap().url = "s3://new/jobs".to_owned();
@@ -155,13 +161,7 @@ fn a_move_that_is_taken_back_leaves_the_job_where_its_state_is() {
 #[test]
 fn a_job_whose_deployment_is_gone_never_begins_anew_in_another_default_storage() {
     let default = with_default("s3://default/jobs");
-    let mut observed = blocked_in(&default);
-    set_view(&mut observed, 0, |view| {
-        view.phase = Phase::Running;
-        view.last_checkpoint = Some(checkpoint(CheckpointKind::Checkpoint));
-    });
-    let running = plan(&observed, &default);
-    carry_out(&mut observed, &running);
+    let mut observed = running_in(&default);
     observed.revisions.clear();
     observed.pods.clear();
     assert_eq!(plan(&observed, &default).decision, Decision::Deploy);
