@@ -163,9 +163,6 @@ pub struct CsvReader<R> {
     record: PhantomData<fn() -> R>,
 }
 
-/// Rows pushed in one call, at most.
-const ROWS_A_READ: u64 = 4096;
-
 impl<R: Record> CsvReader<R> {
     /// Makes sure that there is a row to push; `false` at the end of all splits.
     async fn fill(&mut self, output: &mut SourceOutput<R>) -> Result<bool> {
@@ -286,8 +283,8 @@ impl<R: Record> SourceReader for CsvReader<R> {
 
     async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
         let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(ROWS_A_READ).await,
-            None => ROWS_A_READ,
+            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
+            None => output.wanted_rows() as u64,
         };
         if !self.fill(output).await? {
             return Ok(ReadStatus::Ended);

@@ -10,8 +10,6 @@ use tidegate_engine::{
 
 use crate::rate::RateLimit;
 
-/// Records made in one call, at most: a chunk's.
-const BATCH: u64 = 4096;
 /// Splits by default: a job of higher parallelism leaves subtasks without any.
 const DEFAULT_SPLITS: u32 = 64;
 
@@ -206,8 +204,8 @@ where
 
     async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
         let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(BATCH).await,
-            None => BATCH,
+            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
+            None => output.wanted_rows() as u64,
         };
         let Some((split, count)) = self.turn(allowed) else {
             return Ok(ReadStatus::Ended);

@@ -350,7 +350,7 @@ impl SourceReader for SocketReader {
             return Ok(ReadStatus::Ended);
         };
         let mut pushed_bytes = self.take(waiting, output)?;
-        for _ in 1..READ_AHEAD {
+        for _ in 1..output.wanted_rows() {
             if pushed_bytes >= PUSHED_BYTES {
                 break;
             }

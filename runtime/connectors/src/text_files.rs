@@ -26,8 +26,6 @@ pub(crate) use discover::{check_open, discover};
 
 /// Bytes of a split, unless told otherwise.
 const SPLIT_BYTES: u64 = 32 << 20;
-/// Lines pushed in one call, at most.
-const LINES_A_READ: u64 = 4096;
 /// Bytes pushed before a chunk is cut, however few lines they are.
 const CHUNK_BYTES: usize = 1 << 20;
 /// Bytes of a record in blocks mode, about.
@@ -265,8 +263,8 @@ impl SourceReader for TextReader {
 
     async fn read(&mut self, output: &mut SourceOutput<String>) -> Result<ReadStatus> {
         let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(LINES_A_READ).await,
-            None => LINES_A_READ,
+            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
+            None => output.wanted_rows() as u64,
         };
         if !self.fill(output).await? {
             return Ok(ReadStatus::Ended);

@@ -7,7 +7,7 @@ use arrow_buffer::ScalarBuffer;
 use arrow_schema::SchemaRef;
 use tidegate_protocol::{KeyGroup, MaxParallelism, Parallelism, key_group_of, subtask_of};
 
-use crate::chunk::{CHUNK_ROWS, Chunk};
+use crate::chunk::Chunk;
 use crate::key::Key;
 use crate::operator::rows_of;
 use crate::record::{Record, RecordBuilder, Rows};
@@ -19,8 +19,8 @@ impl<'a, T: Record, K: Key, F: Fn(T::View<'a>) -> K::View<'a>> KeySelector<'a, T
 
 /// Splits chunks by the subtasks that own their records' keys.
 pub(crate) trait Partitioner {
-    /// Takes a chunk; full chunks for a subtask are appended to `ready`.
-    fn partition(&mut self, chunk: &Chunk, ready: &mut Vec<(usize, Chunk)>);
+    /// Takes a chunk; chunks of as many rows as a subtask wants are appended to `ready`.
+    fn partition(&mut self, chunk: &Chunk, wanted_rows: &[usize], ready: &mut Vec<(usize, Chunk)>);
 
     /// Appends what is left.
     fn flush(&mut self, ready: &mut Vec<(usize, Chunk)>);
@@ -115,7 +115,7 @@ impl<T: Record, K: Key, F: for<'a> KeySelector<'a, T, K>> HashPartitioner<T, K, 
 }
 
 impl<T: Record, K: Key, F: for<'a> KeySelector<'a, T, K>> Partitioner for HashPartitioner<T, K, F> {
-    fn partition(&mut self, chunk: &Chunk, ready: &mut Vec<(usize, Chunk)>) {
+    fn partition(&mut self, chunk: &Chunk, wanted_rows: &[usize], ready: &mut Vec<(usize, Chunk)>) {
         let rows = rows_of::<T>(chunk);
         if self.targets.len() == 1 {
             let mut chunk = chunk.clone();
@@ -132,15 +132,15 @@ impl<T: Record, K: Key, F: for<'a> KeySelector<'a, T, K>> Partitioner for HashPa
             let index = usize::from(self.owners[usize::from(key_group_of(hash, self.max).0)]);
             let target = &mut self.targets[index];
             if target.hashes.is_empty() {
-                target.builder.reserve(CHUNK_ROWS);
-                target.hashes.reserve(CHUNK_ROWS);
+                target.builder.reserve(wanted_rows[index]);
+                target.hashes.reserve(wanted_rows[index]);
             }
             target.builder.push(rows.get(at));
             target.hashes.push(hash);
             if let Some(timestamps) = &chunk.timestamps {
                 target.timestamps.push(timestamps[at]);
             }
-            if target.hashes.len() >= CHUNK_ROWS || target.builder.is_full() {
+            if target.hashes.len() >= wanted_rows[index] || target.builder.is_full() {
                 self.cut(index, ready);
             }
         }

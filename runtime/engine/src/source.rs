@@ -5,6 +5,7 @@ use std::future::Future;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use crate::chunk::CHUNK_ROWS;
 use crate::error::Result;
 use crate::metrics::OperatorMetrics;
 use crate::record::{Output, Record, Rows};
@@ -128,8 +129,9 @@ pub trait SourceReader: 'static {
     type Item: Record;
 
     /// Appends some records to `output`, waiting for input where there is none: at most about
-    /// [`crate::chunk::CHUNK_ROWS`] a call. A call may be dropped whenever it waits, so positions
-    /// advance only together with the records pushed, without an `.await` between them.
+    /// [`SourceOutput::wanted_rows`] a call, since a barrier waits for what a call has read. A call
+    /// may be dropped whenever it waits, so positions advance only together with the records
+    /// pushed, without an `.await` between them.
     ///
     /// # Errors
     /// Fails the attempt; a [`PermanentError`](crate::PermanentError) ends the job.
@@ -147,6 +149,7 @@ pub trait SourceReader: 'static {
 pub struct SourceOutput<R: Record> {
     output: Output<R>,
     ended_splits: Vec<u32>,
+    wanted_rows: usize,
 }
 
 impl<R: Record> Default for SourceOutput<R> {
@@ -154,11 +157,19 @@ impl<R: Record> Default for SourceOutput<R> {
         Self {
             output: Output::default(),
             ended_splits: Vec::new(),
+            wanted_rows: CHUNK_ROWS,
         }
     }
 }
 
 impl<R: Record> SourceOutput<R> {
+    /// How many records a call of [`SourceReader::read`] should append, at most about:
+    /// [`CHUNK_ROWS`], or fewer where what follows takes long for them; never 0.
+    #[inline]
+    pub fn wanted_rows(&self) -> usize {
+        self.wanted_rows
+    }
+
     /// Says which split, by its index in the list given to the reader, the next records come from.
     pub fn begin_split(&mut self, index: u32) {
         self.output.set_split(Some(index));
@@ -200,6 +211,11 @@ impl<R: Record> SourceOutput<R> {
             .filter_map(|chunk| Rows::<R>::of(&chunk.batch));
         rows.flat_map(|rows| rows.iter().map(R::from_view).collect::<Vec<_>>())
             .collect()
+    }
+
+    /// Says how many records are wanted at a time.
+    pub(crate) fn want(&mut self, rows: usize) {
+        self.wanted_rows = rows;
     }
 
     /// The collector itself, for the task that drives the reader.

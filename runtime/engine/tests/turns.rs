@@ -1,4 +1,5 @@
-//! Subtasks that share a thread, and records that share a chunk, do not wait for each other long.
+//! Subtasks that share a thread, records that share a chunk, and barriers behind records do not wait
+//! for each other long.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code, reason = "each test file uses its own part")]
@@ -9,9 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use harness::{Collect, Committed, Job};
+use tidegate_engine::state::ValueState;
 use tidegate_engine::{
-    Pipeline, ReadStatus, Result, Source, SourceContext, SourceOutput, SourceReader, Split,
-    SplitState,
+    KeyedContext, KeyedProcess, Output, Pipeline, ReadStatus, Result, Source, SourceContext,
+    SourceOutput, SourceReader, Split, SplitState,
 };
 
 /// A source of one split that is never ended, whose reads a function makes.
@@ -29,6 +31,8 @@ enum Given {
     Numbers(u64),
     /// The read's number.
     Own,
+    /// As many as are wanted.
+    Wanted,
     /// Nothing, but others on the thread have their turn.
     Turn,
     /// Nothing, ever.
@@ -63,6 +67,9 @@ impl<F: Fn(u64) -> Given + 'static> SourceReader for Reader<F> {
         match (self.read)(self.read_count) {
             Given::Numbers(count) => (0..count).for_each(|number| output.push(number)),
             Given::Own => output.push(self.read_count),
+            Given::Wanted => {
+                (0..output.wanted_rows() as u64).for_each(|number| output.push(number))
+            }
             Given::Turn => tokio::task::yield_now().await,
             Given::Silence => std::future::pending().await,
         }
@@ -166,6 +173,65 @@ async fn the_first_records_of_a_steady_trickle_do_not_wait_for_a_chunk_to_fill()
         waited < 100,
         "the first record came after {waited} further ones"
     );
+    job.cancel().await;
+    job.shutdown().await;
+}
+
+/// Takes a millisecond a record, and gives one once few are under way to it.
+#[derive(Clone)]
+struct Slow {
+    sent: Arc<AtomicU64>,
+    taken: Arc<AtomicU64>,
+}
+
+/// A fraction of a chunk: two sources, two subtasks, and four channels between them.
+const FEW: u64 = 600;
+
+impl KeyedProcess for Slow {
+    type Key = u64;
+    type Input = u64;
+    type Output = u64;
+    type State = ValueState<u64>;
+
+    fn process(
+        &mut self,
+        _: u64,
+        _: &mut KeyedContext<'_, u64, ValueState<u64>>,
+        output: &mut Output<u64>,
+    ) -> Result<()> {
+        std::thread::sleep(Duration::from_millis(1));
+        let taken = self.taken.fetch_add(1, Ordering::Relaxed) + 1;
+        let under_way = self.sent.load(Ordering::Relaxed) - taken;
+        // All channels are full by then.
+        if taken > 1000 && under_way < FEW {
+            output.push(under_way);
+        }
+        Ok(())
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn few_records_are_under_way_to_slow_code() {
+    let folder = tempfile::tempdir().unwrap();
+    let slow = Slow {
+        sent: Arc::default(),
+        taken: Arc::default(),
+    };
+    let sent = slow.sent.clone();
+    let count = move |number: u64| {
+        sent.fetch_add(1, Ordering::Relaxed);
+        number
+    };
+    let pipeline = Pipeline::new();
+    pipeline
+        .source("wanted", Reads(|_| Given::Wanted))
+        .map(count)
+        .key_by::<u64>(|number| number)
+        .process("slow", slow)
+        .sink("few", collect());
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    job.deploy(None, 2).await;
+    job.wait_records("few", 1).await;
     job.cancel().await;
     job.shutdown().await;
 }

@@ -72,9 +72,12 @@ pub(crate) trait AnySource: Send + Sync {
 pub(crate) trait SourceHead {
     /// Reads some more; may be dropped while it waits.
     fn read(&mut self) -> LocalBoxFuture<'_, Result<ReadStatus>>;
-    /// Takes full chunks, and the rest too if told to; then the splits that ended.
+    /// Says how many records to read at a time, at most about.
+    fn want(&mut self, rows: usize);
+    /// Takes chunks of as many records as are wanted, and the rest too if told to; then the splits
+    /// that ended.
     fn take(&mut self, is_all: bool) -> (Vec<Chunk>, Vec<u32>);
-    /// Whether records wait in a chunk that is not full.
+    /// Whether records wait for more.
     fn has_rest(&self) -> bool;
     fn snapshot(&self) -> Vec<SplitState>;
 }

@@ -43,8 +43,12 @@ impl<R: SourceReader> SourceHead for Reading<R> {
         Box::pin(self.reader.read(&mut self.output))
     }
 
+    fn want(&mut self, rows: usize) {
+        self.output.want(rows);
+    }
+
     fn take(&mut self, is_all: bool) -> (Vec<Chunk>, Vec<u32>) {
-        if is_all {
+        if is_all || self.output.len() >= self.output.wanted_rows() {
             self.output.inner().cut();
         }
         (

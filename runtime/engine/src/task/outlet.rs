@@ -6,6 +6,7 @@ use std::rc::Rc;
 use tokio::sync::mpsc::Sender;
 use tokio::sync::mpsc::error::TrySendError;
 
+use super::intake::WantedRows;
 use super::snapshot::SinkSnapshots;
 use crate::chunk::{Chunk, Element};
 use crate::error::Result;
@@ -24,10 +25,18 @@ pub(crate) struct ChannelOutlet {
     /// Is told `place` when the partitioner, which runs the key selector, is at work.
     pub(crate) at_work: Rc<Cell<usize>>,
     pub(crate) place: usize,
-    pub(crate) channels: Vec<Sender<Element>>,
+    pub(crate) channels: Vec<Channel>,
     /// Chooses the channel of each record; `None` where there is one channel alone.
     pub(crate) partitioner: Option<Box<dyn Partitioner>>,
     pub(crate) ready: Vec<(usize, Chunk)>,
+    /// What each channel's receiver wants: scratch space.
+    pub(crate) wanted_rows: Vec<usize>,
+}
+
+/// One channel: its end, and how much its receiver wants at a time.
+pub(crate) struct Channel {
+    pub(crate) sender: Sender<Element>,
+    pub(crate) wanted: WantedRows,
 }
 
 /// A sink's writer and its transactions.
@@ -88,13 +97,20 @@ impl ChannelOutlet {
             (Element::SplitEnded(_), _) => {}
             (Element::Chunk(chunk), Some(partitioner)) => {
                 self.at_work.set(self.place);
-                partitioner.partition(&chunk, &mut self.ready);
+                self.wanted_rows.clear();
+                let wanted = self.channels.iter().map(|channel| channel.wanted.get());
+                self.wanted_rows.extend(wanted);
+                partitioner.partition(&chunk, &self.wanted_rows, &mut self.ready);
+                self.send_ready(metrics).await;
+            }
+            (Element::Chunk(chunk), None) => {
+                self.ready.push((0, chunk));
                 self.send_ready(metrics).await;
             }
             (element, _) => {
                 self.flush(metrics).await;
                 for channel in &self.channels {
-                    send(channel, element.clone(), metrics).await;
+                    channel.send(element.clone(), metrics).await;
                 }
             }
         }
@@ -109,21 +125,36 @@ impl ChannelOutlet {
 
     async fn send_ready(&mut self, metrics: &OperatorMetrics) {
         for (index, chunk) in self.ready.drain(..) {
-            send(&self.channels[index], Element::Chunk(chunk), metrics).await;
+            self.channels[index].send_chunk(chunk, metrics).await;
         }
     }
 }
 
-/// Sends, and counts how long a full channel made it wait. A receiver that is gone means that the
-/// attempt is about to be cancelled: what is sent to it does not matter any more.
-async fn send(channel: &Sender<Element>, element: Element, metrics: &OperatorMetrics) {
-    match channel.try_send(element) {
-        Ok(()) | Err(TrySendError::Closed(_)) => {}
-        Err(TrySendError::Full(element)) => {
-            let start = std::time::Instant::now();
-            let _ = channel.send(element).await;
-            let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            metrics.backpressured_nanos.add(nanos);
+impl Channel {
+    /// Sends a chunk, in even parts where the receiver wants less at a time.
+    async fn send_chunk(&self, chunk: Chunk, metrics: &OperatorMetrics) {
+        let part_count = chunk.len().div_ceil(self.wanted.get());
+        if part_count <= 1 {
+            return self.send(Element::Chunk(chunk), metrics).await;
+        }
+        let rows = chunk.len().div_ceil(part_count);
+        for start in (0..chunk.len()).step_by(rows) {
+            let part = chunk.slice(start, rows.min(chunk.len() - start));
+            self.send(Element::Chunk(part), metrics).await;
+        }
+    }
+
+    /// Sends, and counts how long a full channel made it wait. A receiver that is gone means that
+    /// the attempt is about to be cancelled: what is sent to it does not matter any more.
+    async fn send(&self, element: Element, metrics: &OperatorMetrics) {
+        match self.sender.try_send(element) {
+            Ok(()) | Err(TrySendError::Closed(_)) => {}
+            Err(TrySendError::Full(element)) => {
+                let start = std::time::Instant::now();
+                let _ = self.sender.send(element).await;
+                let nanos = u64::try_from(start.elapsed().as_nanos()).unwrap_or(u64::MAX);
+                metrics.backpressured_nanos.add(nanos);
+            }
         }
     }
 }

@@ -16,6 +16,7 @@ use tidegate_storage::JobFolder;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 
 use super::gate::InputGate;
+use super::intake::Intake;
 use super::outlet::Outlet;
 use super::snapshot::{CommitTracker, FrozenSubtask};
 use crate::chunk::{Barrier, Element, MAX_WATERMARK};
@@ -107,6 +108,7 @@ pub(crate) struct Subtask {
     pub(crate) head: Head,
     pub(crate) stages: Vec<Stage>,
     pub(crate) outlet: Outlet,
+    pub(crate) intake: Intake,
     pub(crate) control: UnboundedReceiver<Control>,
     pub(crate) reporter: Reporter,
     pub(crate) io: tokio::runtime::Handle,
@@ -130,6 +132,8 @@ pub(crate) struct SubtaskProgress {
     /// The place in the chain of the operator that is at work, for whoever reports a failure.
     pub(crate) at_work: Rc<Cell<usize>>,
     slice_rows: usize,
+    /// Rows taken in since the work at hand began.
+    taken_rows: usize,
     /// When other tasks of the slot had their turn.
     turn_began: Instant,
     /// For how long others had it.
@@ -153,6 +157,7 @@ impl SubtaskProgress {
         Self {
             at_work,
             slice_rows: FIRST_SLICE_ROWS,
+            taken_rows: 0,
             turn_began: Instant::now(),
             away: Duration::ZERO,
             held_since: None,
@@ -234,6 +239,7 @@ impl Subtask {
         let Head::Source { head, .. } = &mut self.head else {
             return Wake::Linger;
         };
+        head.want(self.intake.wanted_rows());
         let linger_until = self.progress.held_since.map(|since| since + LINGER);
         self.progress.at_work.set(0);
         tokio::select! {

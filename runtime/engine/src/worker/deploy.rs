@@ -9,7 +9,7 @@ use futures::FutureExt;
 use tidegate_protocol::{
     ChainId, Deployment, OperatorId, OperatorRestore, SubtaskDeployment, SubtaskId, SubtaskIndex,
 };
-use tokio::sync::mpsc::{Receiver, Sender};
+use tokio::sync::mpsc::Receiver;
 use tokio::sync::{mpsc, watch};
 
 use super::launch::{Launch, OutletPlan};
@@ -20,14 +20,15 @@ use crate::graph::{Exchange, NodeBody};
 use crate::metrics::OperatorMetrics;
 use crate::sink::{SinkJob, SinkRecovery};
 use crate::source::SplitState;
-use crate::task::{CHANNEL_CHUNKS, Control};
+use crate::task::{CHANNEL_CHUNKS, Channel, Control, WantedRows};
 
 /// The ends of all channels between chains.
 struct Channels {
     /// For each subtask the receiving ends.
     receivers: HashMap<SubtaskId, Vec<Receiver<Element>>>,
+    wanted: HashMap<SubtaskId, WantedRows>,
     /// For each subtask, for each of its chain's outputs in order, the sending ends.
-    senders: HashMap<SubtaskId, VecDeque<Vec<Sender<Element>>>>,
+    senders: HashMap<SubtaskId, VecDeque<Vec<Channel>>>,
 }
 
 /// For each source, the splits of each of its subtasks.
@@ -76,6 +77,7 @@ impl Office {
                     .receivers
                     .remove(&subtask.subtask)
                     .unwrap_or_default(),
+                wanted: channels.wanted.remove(&subtask.subtask).unwrap_or_default(),
                 outlets: self.outlets(&mut channels, subtask.subtask),
                 metrics: self.metrics_of(subtask.subtask),
                 restores: restores(&subtask),
@@ -196,6 +198,7 @@ impl Office {
     fn connect(&self, parallelism: u32) -> Channels {
         let mut channels = Channels {
             receivers: HashMap::new(),
+            wanted: HashMap::new(),
             senders: HashMap::new(),
         };
         let subtask = |chain, index| SubtaskId {
@@ -212,13 +215,12 @@ impl Office {
                     };
                     let mut ends = Vec::new();
                     for target in targets {
-                        let (end, receiver) = mpsc::channel(CHANNEL_CHUNKS);
+                        let (sender, receiver) = mpsc::channel(CHANNEL_CHUNKS);
+                        let target = subtask(ChainId(to), target);
                         let receivers = &mut channels.receivers;
-                        receivers
-                            .entry(subtask(ChainId(to), target))
-                            .or_default()
-                            .push(receiver);
-                        ends.push(end);
+                        receivers.entry(target).or_default().push(receiver);
+                        let wanted = channels.wanted.entry(target).or_default().clone();
+                        ends.push(Channel { sender, wanted });
                     }
                     let sending = subtask(*from, sender);
                     channels.senders.entry(sending).or_default().push_back(ends);

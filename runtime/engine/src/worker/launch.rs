@@ -24,8 +24,8 @@ use crate::operator::{OperatorContext, misfit};
 use crate::sink::{SinkContext, SinkJob};
 use crate::source::{SourceContext, SplitState};
 use crate::task::{
-    ChannelOutlet, Control, Head, InputGate, Outlet, Reporter, SinkOutlet, SinkSnapshots, Stage,
-    Subtask, SubtaskProgress, Task,
+    Channel, ChannelOutlet, Control, Head, InputGate, Intake, Outlet, Reporter, SinkOutlet,
+    SinkSnapshots, Stage, Subtask, SubtaskProgress, Task, WantedRows,
 };
 
 /// Batches of a state file read ahead of the task that applies them.
@@ -33,7 +33,7 @@ const RESTORE_BATCHES: usize = 2;
 
 /// The channels of one output.
 pub(super) struct OutletPlan {
-    pub(super) channels: Vec<Sender<Element>>,
+    pub(super) channels: Vec<Channel>,
     pub(super) exchange: Exchange,
 }
 
@@ -47,6 +47,7 @@ pub(super) struct Launch {
     pub(super) subtask: SubtaskId,
     pub(super) splits: Vec<SplitState>,
     pub(super) receivers: Vec<Receiver<Element>>,
+    pub(super) wanted: WantedRows,
     pub(super) outlets: Vec<OutletPlan>,
     pub(super) metrics: Vec<Arc<OperatorMetrics>>,
     pub(super) restores: HashMap<OperatorId, OperatorRestore>,
@@ -195,10 +196,12 @@ impl Launch {
                 Outlet::Channels(self.channel_outlets(&at_work, first))
             }
         };
+        let intake = Intake::new(self.wanted, receivers.len());
         Ok(Subtask {
             head: head.unwrap_or_else(|| Head::Gate(InputGate::new(receivers))),
             stages,
             outlet,
+            intake,
             control: self.control,
             reporter: Reporter {
                 attempt: self.attempt,
@@ -257,6 +260,7 @@ impl Launch {
                 Exchange::Hash(factory) => Some(factory(parallelism, max)),
             },
             ready: Vec::new(),
+            wanted_rows: Vec::new(),
         };
         std::mem::take(&mut self.outlets)
             .into_iter()

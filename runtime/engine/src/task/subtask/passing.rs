@@ -54,6 +54,7 @@ impl Subtask {
     /// Passes a chunk through the chain in slices, smaller ones where much comes of little or code
     /// is slow, with turns of other tasks between them.
     async fn feed_chunk(&mut self, chunk: Chunk) -> Result<()> {
+        self.progress.taken_rows += chunk.len();
         let mut start = 0;
         while start < chunk.len() {
             let rows = self.progress.slice_rows.min(chunk.len() - start);

@@ -20,7 +20,10 @@ impl Subtask {
 
     /// Counts the time since [`Subtask::begin_work`], less the time that full channels and other
     /// tasks took, for the chain's first operator.
-    pub(super) fn end_work(&self, work: Work) {
+    pub(super) fn end_work(&mut self, work: Work) {
+        let took = work.began.elapsed();
+        let rows = std::mem::take(&mut self.progress.taken_rows);
+        self.intake.took(rows, took);
         let first = self.stages.first().map(|stage| &stage.metrics);
         let metrics = self
             .head_metrics
@@ -28,7 +31,7 @@ impl Subtask {
             .or(first)
             .unwrap_or(&self.outlet_metrics);
         let waited = self.waited().saturating_sub(work.waited);
-        let busy = work.began.elapsed().saturating_sub(waited);
+        let busy = took.saturating_sub(waited);
         let nanos = u64::try_from(busy.as_nanos()).unwrap_or(u64::MAX);
         metrics.busy_nanos.add(nanos);
     }
