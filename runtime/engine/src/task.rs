@@ -21,6 +21,6 @@ pub(crate) use snapshot::{CommitTracker, SinkSnapshots};
 pub(crate) use subtask::{Control, Head, Reporter, Stage, Subtask, SubtaskProgress};
 
 /// Chunks that a channel holds before its sender waits. Few, so that what waits stays in the cache
-/// and barriers are not long under way; at least two, so that sender and receiver can both work. How
-/// large they are depends on how fast the receiver is ([`WantedRows`]).
+/// and barriers are not long under way; at least two, so that sender and receiver can both work.
+/// How large they are depends on how fast the receiver is ([`WantedRows`]).
 pub(crate) const CHANNEL_CHUNKS: usize = 4;

@@ -1,5 +1,5 @@
-//! Subtasks that share a thread, records that share a chunk, and barriers behind records do not wait
-//! for each other long.
+//! Subtasks that share a thread, records that share a chunk, and barriers behind records do not
+//! wait for each other long.
 #![allow(clippy::unwrap_used, missing_docs)]
 
 #[allow(dead_code, reason = "each test file uses its own part")]

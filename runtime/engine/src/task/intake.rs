@@ -1,8 +1,8 @@
 //! How many records a subtask wants at a time.
 //!
 //! A barrier waits for the records in front of it: those in channels, and those that a source has
-//! just read. How long it waits must not depend on what user code costs, so it is the time that they
-//! take which is bounded, not their number. Flink calls this buffer debloating (FLIP-183).
+//! just read. How long it waits must not depend on what user code costs, so the time that they
+//! take is bounded, not their number. Flink calls this buffer debloating (FLIP-183).
 //!
 //! ```text
 //! sender ── chunks of at most `wanted` rows ──▶ channel ──▶ receiver
