@@ -13,6 +13,9 @@ const NAME: &str = "counts";
 const LOOK_TIMEOUT: Duration = Duration::from_millis(200);
 /// A median of so many.
 const REPEATS: usize = 5;
+/// A process that ran for less is started again after a pause that grows with each death, which is
+/// not what is measured.
+const STABLE: Duration = Duration::from_secs(11);
 
 /// From the moment that `kubectl apply` is called, the image being on the node.
 pub(crate) fn apply_to_first_record(space: &Space) -> Result<f64> {
@@ -47,11 +50,12 @@ pub(crate) fn pod_deletion_to_first_record(space: &Space) -> Result<f64> {
     Ok(median(seconds))
 }
 
-/// From a SIGKILL of the job process; its supervisor lives.
+/// From a SIGKILL of a job process that has run for a while; its supervisor lives.
 pub(crate) fn job_kill_to_first_record(space: &Space) -> Result<f64> {
     let address = run(space)?;
     let mut seconds = Vec::new();
     for _ in 0..REPEATS {
+        std::thread::sleep(STABLE);
         let pod = pod_name(space)?;
         let pid = until("a job process", || {
             let pids = space
