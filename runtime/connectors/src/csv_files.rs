@@ -21,7 +21,7 @@ use tidegate_engine::{
 use tokio::sync::mpsc;
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
-use crate::rate::RateLimit;
+use crate::rate::{self, RateLimit};
 use crate::text_files::{FileRange, discover, range_of};
 use columns::{CellProblem, ColumnBuilder, places};
 use cursor::{CellRows, FILE_BEGIN, Place, Row};
@@ -282,10 +282,7 @@ impl<R: Record> SourceReader for CsvReader<R> {
     type Item = R;
 
     async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
-        let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
-            None => output.wanted_rows() as u64,
-        };
+        let allowed = rate::allowed(&mut self.rate, output.wanted_rows()).await;
         if !self.fill(output).await? {
             return Ok(ReadStatus::Ended);
         }

@@ -8,7 +8,7 @@ use tidegate_engine::{
     Split, SplitState,
 };
 
-use crate::rate::RateLimit;
+use crate::rate::{self, RateLimit};
 
 /// Splits by default: a job of higher parallelism leaves subtasks without any.
 const DEFAULT_SPLITS: u32 = 64;
@@ -203,10 +203,7 @@ where
     type Item = R;
 
     async fn read(&mut self, output: &mut SourceOutput<R>) -> Result<ReadStatus> {
-        let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
-            None => output.wanted_rows() as u64,
-        };
+        let allowed = rate::allowed(&mut self.rate, output.wanted_rows()).await;
         let Some((split, count)) = self.turn(allowed) else {
             return Ok(ReadStatus::Ended);
         };

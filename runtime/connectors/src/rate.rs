@@ -15,6 +15,15 @@ pub(crate) struct RateLimit {
 /// How much of a second's records may come at once.
 const BURST_SECONDS: f64 = 0.05;
 
+/// How many records may be read at once: as many as are wanted, or fewer where a rate says so.
+pub(crate) async fn allowed(rate: &mut Option<RateLimit>, wanted_rows: usize) -> u64 {
+    let wanted = wanted_rows as u64;
+    match rate {
+        Some(rate) => rate.allowed(wanted).await,
+        None => wanted,
+    }
+}
+
 impl RateLimit {
     /// One subtask's share of a rate, which may be less than a record a second; a rate of 0 counts
     /// as 1.
@@ -28,7 +37,7 @@ impl RateLimit {
     }
 
     /// Waits until at least one record is allowed; gives how many are, at most `wanted`.
-    pub(crate) async fn allowed(&mut self, wanted: u64) -> u64 {
+    async fn allowed(&mut self, wanted: u64) -> u64 {
         loop {
             let now = Instant::now();
             let gained = (now - self.last).as_secs_f64() * self.per_second;

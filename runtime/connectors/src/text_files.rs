@@ -20,7 +20,7 @@ use tidegate_engine::{
 };
 
 use crate::bad_records::{BadRecordHandler, BadRecords};
-use crate::rate::RateLimit;
+use crate::rate::{self, RateLimit};
 use blocks::{Block, BlockReader, Limits, READ_BYTES};
 pub(crate) use discover::{check_open, discover};
 
@@ -262,10 +262,7 @@ impl SourceReader for TextReader {
     type Item = String;
 
     async fn read(&mut self, output: &mut SourceOutput<String>) -> Result<ReadStatus> {
-        let allowed = match &mut self.rate {
-            Some(rate) => rate.allowed(output.wanted_rows() as u64).await,
-            None => output.wanted_rows() as u64,
-        };
+        let allowed = rate::allowed(&mut self.rate, output.wanted_rows()).await;
         if !self.fill(output).await? {
             return Ok(ReadStatus::Ended);
         }
