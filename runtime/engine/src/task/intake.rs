@@ -82,9 +82,14 @@ impl Intake {
 /// What is wanted next, after so many rows took so long. It at most halves, so that a single pause,
 /// as that of a freeze, costs next to nothing.
 fn next_rows(wanted: usize, rows: usize, took: Duration, channel_count: usize) -> usize {
-    let by_time = rows as u128 * ROUND.as_nanos() / took.as_nanos().max(1);
-    let by_time = usize::try_from(by_time).unwrap_or(usize::MAX) / channel_count;
+    let by_time = rows_within(ROUND, rows, took) / channel_count;
     by_time.max(wanted / 2).clamp(1, CHUNK_ROWS)
+}
+
+/// How many rows a time is enough for, where so many took so long.
+pub(in crate::task) fn rows_within(time: Duration, rows: usize, took: Duration) -> usize {
+    let count = rows as u128 * time.as_nanos() / took.as_nanos().max(1);
+    usize::try_from(count).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

@@ -9,24 +9,22 @@ use futures::FutureExt;
 use tidegate_protocol::{
     ChainId, Deployment, OperatorId, OperatorRestore, SubtaskDeployment, SubtaskId, SubtaskIndex,
 };
-use tokio::sync::mpsc::Receiver;
 use tokio::sync::{mpsc, watch};
 
-use super::launch::{Launch, OutletPlan};
+use super::launch::{InletPlan, Launch, OutletPlan};
 use super::{DeployError, Office, Running, SubtaskMetrics, splits};
-use crate::chunk::{Element, MAX_WATERMARK};
+use crate::chunk::MAX_WATERMARK;
 use crate::error::{PermanentError, Result, panic_message};
 use crate::graph::{Exchange, NodeBody};
 use crate::metrics::OperatorMetrics;
 use crate::sink::{SinkJob, SinkRecovery};
 use crate::source::SplitState;
-use crate::task::{CHANNEL_CHUNKS, Channel, Control, WantedRows};
+use crate::task::{CHANNEL_CHUNKS, Channel, Control};
 
 /// The ends of all channels between chains.
 struct Channels {
     /// For each subtask the receiving ends.
-    receivers: HashMap<SubtaskId, Vec<Receiver<Element>>>,
-    wanted: HashMap<SubtaskId, WantedRows>,
+    inlets: HashMap<SubtaskId, InletPlan>,
     /// For each subtask, for each of its chain's outputs in order, the sending ends.
     senders: HashMap<SubtaskId, VecDeque<Vec<Channel>>>,
 }
@@ -73,11 +71,7 @@ impl Office {
                 parallelism: deployment.parallelism,
                 is_over: deployment.is_final,
                 splits: self.take_splits(&mut splits, subtask.subtask),
-                receivers: channels
-                    .receivers
-                    .remove(&subtask.subtask)
-                    .unwrap_or_default(),
-                wanted: channels.wanted.remove(&subtask.subtask).unwrap_or_default(),
+                inlet: channels.inlets.remove(&subtask.subtask).unwrap_or_default(),
                 outlets: self.outlets(&mut channels, subtask.subtask),
                 metrics: self.metrics_of(subtask.subtask),
                 restores: restores(&subtask),
@@ -197,8 +191,7 @@ impl Office {
     /// which the sending chains list their outputs.
     fn connect(&self, parallelism: u32) -> Channels {
         let mut channels = Channels {
-            receivers: HashMap::new(),
-            wanted: HashMap::new(),
+            inlets: HashMap::new(),
             senders: HashMap::new(),
         };
         let subtask = |chain, index| SubtaskId {
@@ -217,9 +210,9 @@ impl Office {
                     for target in targets {
                         let (sender, receiver) = mpsc::channel(CHANNEL_CHUNKS);
                         let target = subtask(ChainId(to), target);
-                        let receivers = &mut channels.receivers;
-                        receivers.entry(target).or_default().push(receiver);
-                        let wanted = channels.wanted.entry(target).or_default().clone();
+                        let inlet = channels.inlets.entry(target).or_default();
+                        inlet.channels.push(receiver);
+                        let wanted = inlet.wanted.clone();
                         ends.push(Channel { sender, wanted });
                     }
                     let sending = subtask(*from, sender);

@@ -31,6 +31,13 @@ use crate::task::{
 /// Batches of a state file read ahead of the task that applies them.
 const RESTORE_BATCHES: usize = 2;
 
+/// The channels that lead to a subtask, and how much it wants from each at a time.
+#[derive(Default)]
+pub(super) struct InletPlan {
+    pub(super) channels: Vec<Receiver<Element>>,
+    pub(super) wanted: WantedRows,
+}
+
 /// The channels of one output.
 pub(super) struct OutletPlan {
     pub(super) channels: Vec<Channel>,
@@ -46,8 +53,7 @@ pub(super) struct Launch {
     pub(super) is_over: bool,
     pub(super) subtask: SubtaskId,
     pub(super) splits: Vec<SplitState>,
-    pub(super) receivers: Vec<Receiver<Element>>,
-    pub(super) wanted: WantedRows,
+    pub(super) inlet: InletPlan,
     pub(super) outlets: Vec<OutletPlan>,
     pub(super) metrics: Vec<Arc<OperatorMetrics>>,
     pub(super) restores: HashMap<OperatorId, OperatorRestore>,
@@ -188,7 +194,7 @@ impl Launch {
                 }
             }
         }
-        let receivers = std::mem::take(&mut self.receivers);
+        let InletPlan { channels, wanted } = std::mem::take(&mut self.inlet);
         let outlet = match sink {
             Some(sink) => Outlet::Sink(sink),
             None => {
@@ -196,9 +202,9 @@ impl Launch {
                 Outlet::Channels(self.channel_outlets(&at_work, first))
             }
         };
-        let intake = Intake::new(self.wanted, receivers.len());
+        let intake = Intake::new(wanted, channels.len());
         Ok(Subtask {
-            head: head.unwrap_or_else(|| Head::Gate(InputGate::new(receivers))),
+            head: head.unwrap_or_else(|| Head::Gate(InputGate::new(channels))),
             stages,
             outlet,
             intake,

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::{STEP_ROWS, Subtask, TURN};
+use crate::task::intake::rows_within;
 
 /// Where the clocks stood when some work began.
 pub(super) struct Work {
@@ -63,9 +64,9 @@ impl Subtask {
 /// fewer where much comes of little, or where user code takes its time.
 pub(super) fn next_slice_rows(rows: usize, sent: usize, took: Duration) -> usize {
     let by_output = rows.saturating_mul(STEP_ROWS) / sent.max(1);
-    let by_time = rows as u128 * TURN.as_nanos() / took.as_nanos().max(1);
-    let by_time = usize::try_from(by_time).unwrap_or(usize::MAX);
-    by_output.min(by_time).clamp(1, STEP_ROWS)
+    by_output
+        .min(rows_within(TURN, rows, took))
+        .clamp(1, STEP_ROWS)
 }
 
 #[cfg(test)]
