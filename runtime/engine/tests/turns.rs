@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use harness::{Collect, Committed, Job};
+use tidegate_engine::chunk::CHUNK_ROWS;
 use tidegate_engine::state::ValueState;
 use tidegate_engine::{
     KeyedContext, KeyedProcess, Output, Pipeline, ReadStatus, Result, Source, SourceContext,
@@ -232,6 +233,21 @@ async fn few_records_are_under_way_to_slow_code() {
     let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
     job.deploy(None, 2).await;
     job.wait_records("few", 1).await;
+    job.cancel().await;
+    job.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fast_code_is_given_whole_chunks() {
+    let folder = tempfile::tempdir().unwrap();
+    let pipeline = Pipeline::new();
+    pipeline
+        .source("wanted", Reads(|_| Given::Wanted))
+        .filter(|number| number == CHUNK_ROWS as u64 - 1)
+        .sink("last", collect());
+    let mut job = Job::new(pipeline.build().unwrap(), folder.path()).await;
+    job.deploy(None, 1).await;
+    job.wait_records("last", 1).await;
     job.cancel().await;
     job.shutdown().await;
 }
