@@ -74,7 +74,7 @@ pub async fn carry_out(
     if plan.finalizer && !is_guarded(job) {
         set_finalizer(shared, key, job, true).await?;
     }
-    let applied = apply_children(shared, key, job, plan).await;
+    let applied = apply_children(shared, key, plan).await;
     let is_refused = match &applied {
         Err(error) if error.refusal().is_none() => return applied,
         Err(_) => true,
@@ -98,14 +98,9 @@ pub async fn carry_out(
     applied
 }
 
-async fn apply_children(
-    shared: &Shared,
-    key: &JobKey,
-    job: &StreamJob,
-    plan: &Plan,
-) -> Result<(), ApplyError> {
+async fn apply_children(shared: &Shared, key: &JobKey, plan: &Plan) -> Result<(), ApplyError> {
     for child in &plan.apply {
-        children::apply(shared, key, job, child).await?;
+        children::apply(shared, key, child).await?;
     }
     Ok(())
 }

@@ -44,12 +44,18 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
         })
         .collect();
     revisions.sort_by_key(|revision| revision.start_generation);
+    let config_maps = shared.cluster.config_maps.of(key);
+    let config_maps = config_maps
+        .iter()
+        .filter_map(|map| facts::config_map(&map.metadata, &key.name, job.uid().as_deref()))
+        .collect();
     shared.memory.keep_silent(key, &pods);
     let is_namespace_terminating = is_namespace_terminating(shared, key, &job).await;
     let mut observed = Observed {
         now_ms,
         authority: shared.authority.id(),
         revisions,
+        config_maps,
         purge: purge.map(|pod| facts::cleanup(pod, now_ms)),
         pods,
         checkpoints: shared.cluster.checkpoints.of(key),

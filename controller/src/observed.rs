@@ -20,6 +20,8 @@ pub struct Observed {
     pub authority: String,
     /// Its revisions that have a Deployment, by start generation, oldest first.
     pub revisions: Vec<RevisionFacts>,
+    /// Its revisions that have a ConfigMap.
+    pub config_maps: Vec<String>,
     /// Its pods, clean-up pods aside.
     pub pods: Vec<PodFacts>,
     /// The Checkpoint objects of its namespace whose `jobName` is its name, without those known to

@@ -22,6 +22,7 @@ mod deletion;
 mod draft;
 mod events;
 mod failure;
+mod leftovers;
 mod live;
 mod mend;
 mod old_revision;
@@ -61,6 +62,7 @@ pub fn plan(observed: &Observed, settings: &Settings) -> Plan {
 fn living(observed: &Observed, settings: &Settings, wanted: &Wanted) -> Plan {
     let mut draft = Draft::new(observed, settings, wanted);
     decide::decide(&mut draft);
+    draft.remove_leftovers();
     let roles = Roles::of(observed, Some(&wanted.revision));
     let ready = draft
         .ready

@@ -11,12 +11,11 @@ use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
-use tidegate_api::StreamJob;
 use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY};
 use tidegate_api::pod::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 use super::ApplyError;
-use crate::build::{applied_hash, owner_of_job, taken_field};
+use crate::build::{applied_hash, taken_field};
 use crate::client::{ApiError, Kind};
 use crate::cluster::{Held, Meta};
 use crate::plan::Child;
@@ -24,18 +23,13 @@ use crate::queue::JobKey;
 use crate::shared::Shared;
 
 /// Makes one child as it should be, unless it is so already.
-pub(super) async fn apply(
-    shared: &Shared,
-    key: &JobKey,
-    job: &StreamJob,
-    child: &Child,
-) -> Result<(), ApplyError> {
+pub(super) async fn apply(shared: &Shared, key: &JobKey, child: &Child) -> Result<(), ApplyError> {
     match child {
         Child::ConfigMap(object) => apply_tracked(shared, key, object.as_ref()).await?,
         Child::NetworkPolicy(object) => apply_tracked(shared, key, object.as_ref()).await?,
         Child::PodDisruptionBudget(object) => apply_tracked(shared, key, object.as_ref()).await?,
         Child::Certificate { name, config_map } => {
-            create_certificate(shared, key, job, (name, config_map)).await?;
+            create_certificate(shared, key, (name, config_map)).await?;
         }
         Child::Deployment(object) => apply_deployment(shared, key, object).await?,
         Child::Scale {
@@ -210,21 +204,21 @@ async fn merge(
 async fn create_certificate(
     shared: &Shared,
     key: &JobKey,
-    job: &StreamJob,
     (name, config_map): (&str, &str),
 ) -> Result<(), ApplyError> {
     let owner = shared.cluster.config_maps.get(&key.namespace, config_map);
-    let owner = owner.and_then(|owner| Some((owner.name_any(), owner.uid()?)));
-    let owner = owner.map_or_else(
-        || owner_of_job(job),
-        |(name, uid)| OwnerReference {
-            api_version: ConfigMap::api_version(&()).into_owned(),
-            kind: ConfigMap::kind(&()).into_owned(),
-            name,
-            uid,
-            ..OwnerReference::default()
-        },
-    );
+    let Some(uid) = owner.and_then(|owner| owner.uid()) else {
+        // A list that is older than it has taken it away again: the next pass applies it anew.
+        let action = format!("create Secret {name}");
+        return Err(ApiError::Conflict { action }.into());
+    };
+    let owner = OwnerReference {
+        api_version: ConfigMap::api_version(&()).into_owned(),
+        kind: ConfigMap::kind(&()).into_owned(),
+        name: config_map.to_owned(),
+        uid,
+        ..OwnerReference::default()
+    };
     let issued = shared
         .authority
         .issue_job(&key.namespace, &key.name, Timestamp::now())?;

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
 use kube::ResourceExt;
 use tidegate_api::labels::{
     ANNOTATION_APPLIED, ANNOTATION_JOB_CONFIG, ANNOTATION_START_FROM, ANNOTATION_START_GENERATION,
     CHECKPOINT_KIND, LABEL_REVISION,
 };
-use tidegate_api::pod::JOB_CONTAINER;
+use tidegate_api::pod::{JOB_CONTAINER, revision_name};
 use tidegate_api::spec::DEFAULT_START_FROM;
 
 use super::trouble::trouble;
@@ -39,16 +39,24 @@ pub(super) fn revision(
         replicas: spec.and_then(|spec| spec.replicas).unwrap_or(1),
         applied: annotation(ANNOTATION_APPLIED),
         is_deleting: deployment.metadata.deletion_timestamp.is_some()
-            || is_anothers(&deployment, job_uid),
+            || is_anothers(&deployment.metadata, job_uid),
         refused: refused(&deployment),
         writers: None,
         deployment,
     })
 }
 
-fn is_anothers(deployment: &Deployment, job_uid: Option<&str>) -> bool {
-    let owners = deployment.owner_references();
-    let owner = owners.iter().find(|owner| owner.controller == Some(true));
+/// The revision whose settings a ConfigMap has; none if it is not one of ours, or goes already.
+pub(super) fn config_map(map: &ObjectMeta, job: &str, job_uid: Option<&str>) -> Option<String> {
+    let revision = map.labels.as_ref()?.get(LABEL_REVISION)?;
+    let is_named = map.name.as_deref() == Some(&*revision_name(job, revision));
+    let goes = map.deletion_timestamp.is_some() || is_anothers(map, job_uid);
+    (is_named && !goes).then(|| revision.clone())
+}
+
+fn is_anothers(object: &ObjectMeta, job_uid: Option<&str>) -> bool {
+    let mut owners = object.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.controller == Some(true));
     owner.is_some_and(|owner| Some(&*owner.uid) != job_uid)
 }
 
@@ -221,6 +229,28 @@ mod tests {
         assert!(!goes(owned("2")));
         let orphan = json!({"metadata": {"labels": {"tidegate.dev/revision": "0a1b2c3d"}}});
         assert!(!goes(parse(orphan)), "it is taken over");
+    }
+
+    #[test]
+    fn a_config_map_belongs_to_the_revision_whose_name_it_has() {
+        let map = |name: &str, owner: &str, deleted: Option<&str>| -> ObjectMeta {
+            parse(json!({
+                "name": name, "labels": {"tidegate.dev/revision": "0a1b2c3d"},
+                "deletionTimestamp": deleted,
+                "ownerReferences": [{
+                    "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "name": "orders",
+                    "uid": owner, "controller": true,
+                }],
+            }))
+        };
+        let found = |map: ObjectMeta| config_map(&map, "orders", Some("2"));
+        let ours = found(map("orders-0a1b2c3d", "2", None));
+        assert_eq!(ours.as_deref(), Some("0a1b2c3d"));
+        assert_eq!(found(map("a-copy", "2", None)), None);
+        assert_eq!(found(map("orders-0a1b2c3d", "1", None)), None);
+        let deleted = Some("2026-11-24T12:00:00Z");
+        assert_eq!(found(map("orders-0a1b2c3d", "2", deleted)), None);
+        assert_eq!(found(parse(json!({"name": "orders-0a1b2c3d"}))), None);
     }
 
     fn cleanup_pod(status: Value) -> CleanupState {

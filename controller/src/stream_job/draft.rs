@@ -251,10 +251,9 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Removes a revision. The Deployment goes last, since it is what tells of the revision.
+    /// Removes a revision: its pods now, and once its Deployment is gone, what is left of it.
     pub(super) fn remove(&mut self, facts: &RevisionFacts) {
         let name = revision_name(self.job_name(), &facts.revision);
-        self.delete.push(ChildName::ConfigMap(name.clone()));
         self.delete.push(ChildName::Deployment(name));
         self.soon();
     }

@@ -13,7 +13,7 @@ use tidegate_api::{StreamJob, change};
 
 use crate::job_api::{JobView, Phase};
 use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts, Writers};
-use crate::plan::{Child, Plan};
+use crate::plan::{Child, ChildName, Plan};
 use crate::settings::Settings;
 
 /// Some day in 2026, milliseconds since the epoch.
@@ -65,6 +65,7 @@ pub(crate) fn observed(job: StreamJob) -> Observed {
         now_ms: NOON_MS,
         authority: AUTHORITY.to_owned(),
         revisions: Vec::new(),
+        config_maps: Vec::new(),
         pods: Vec::new(),
         checkpoints: Vec::new(),
         start_checkpoint: None,
@@ -146,21 +147,27 @@ pub(crate) fn carry_out(observed: &mut Observed, plan: &Plan) {
                 own.extend(annotations.clone());
                 *revision = facts_of(&deployment);
             }
-            Child::ConfigMap(_)
-            | Child::Certificate { .. }
+            Child::ConfigMap(map) => {
+                let revision = &map.metadata.labels.as_ref().unwrap()[LABEL_REVISION];
+                if !observed.config_maps.contains(revision) {
+                    observed.config_maps.push(revision.clone());
+                }
+            }
+            Child::Certificate { .. }
             | Child::NetworkPolicy(_)
             | Child::PodDisruptionBudget(_)
             | Child::CleanupPod(_) => {}
         }
     }
     for name in &plan.delete {
-        if let crate::plan::ChildName::Deployment(name) = name {
-            observed
+        match name {
+            ChildName::ConfigMap(name) => observed
+                .config_maps
+                .retain(|revision| !name.ends_with(revision)),
+            ChildName::Deployment(name) => observed
                 .revisions
-                .retain(|revision| !name.ends_with(&revision.revision));
-        }
-        if let crate::plan::ChildName::Pod { name, .. } = name {
-            observed.pods.retain(|pod| pod.name != *name);
+                .retain(|revision| !name.ends_with(&revision.revision)),
+            ChildName::Pod { name, .. } => observed.pods.retain(|pod| pod.name != *name),
         }
     }
     observed

@@ -17,7 +17,7 @@ use super::plan;
 use crate::job_api::JobCommand;
 use crate::observed::Observed;
 use crate::plan::{Child, ChildName, LookAgain, Plan};
-use invariants::{assert_alone, assert_end, assert_not_tried, assert_untouched};
+use invariants::{assert_alone, assert_end, assert_left_over, assert_not_tried, assert_untouched};
 use random::Random;
 use world::{Fate, World};
 
@@ -238,6 +238,7 @@ impl Life {
             };
             assert!(plan.apply.iter().all(is_end), "a deleted job gets children");
         }
+        assert_left_over(observed, plan);
         let size = serde_json::to_string(&plan.status).unwrap().len();
         assert!(size < 4096, "a status of {size} bytes");
     }

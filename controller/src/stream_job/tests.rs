@@ -4,6 +4,7 @@ mod conditions;
 mod deletion;
 mod edits;
 mod ends;
+mod leftovers;
 mod lost;
 mod refusals;
 mod rollbacks;

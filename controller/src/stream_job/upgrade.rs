@@ -1,7 +1,6 @@
 //! One revision takes over from another: brought up beside it, let go when the old one has stopped.
 
 use tidegate_api::job_config::StartPoint;
-use tidegate_api::pod::revision_name;
 use tidegate_api::spec::{RollbackPolicy, UpgradeMode};
 use tidegate_api::status::{Reason, UpgradePhase, UpgradeStatus};
 
@@ -18,7 +17,7 @@ use super::wanted::start_point;
 use crate::build::Start;
 use crate::job_api::{JobCommand, Phase};
 use crate::observed::{PodFacts, RevisionFacts};
-use crate::plan::{ChildName, Decision, EventNote, EventReason, LookAgain};
+use crate::plan::{Decision, EventNote, EventReason, LookAgain};
 use crate::text::bounded;
 use crate::time::{age_ms, from_text, to_text};
 
@@ -573,13 +572,8 @@ fn refuse(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>, sta
     if let Some(upgrade) = &mut draft.upgrade {
         upgrade.message = bounded(&why, MESSAGE_BYTES_MAX);
     }
-    match roles.candidate {
-        Some(candidate) => draft.ensure(Some(candidate), start, 0),
-        // Its certificate goes along.
-        None => draft.delete.push(ChildName::ConfigMap(revision_name(
-            draft.job_name(),
-            &draft.wanted.revision,
-        ))),
+    if let Some(candidate) = roles.candidate {
+        draft.ensure(Some(candidate), start, 0);
     }
     stay(draft, current, roles);
 }

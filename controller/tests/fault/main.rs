@@ -246,6 +246,26 @@ fn what_somebody_deletes_comes_back() {
     });
 }
 
+/// As where a controller died after the first object of a revision, and the spec had changed before
+/// another one looked.
+#[test]
+fn what_is_left_of_a_revision_that_never_came_to_be_goes() {
+    block_on(async {
+        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        world.create().await;
+        let before = Summary::of(&world.client, &world.namespace).await;
+        world.create_leftover().await;
+        wait_for("it to be gone", async || {
+            let seen = Summary::of(&world.client, &world.namespace).await;
+            (seen == before)
+                .then_some(())
+                .ok_or_else(|| format!("{seen:?}"))
+        })
+        .await;
+        world.delete().await;
+    });
+}
+
 #[test]
 fn a_job_that_is_gone_is_nobodys_work_any_more() {
     block_on(async {

@@ -89,6 +89,18 @@ pub(super) fn assert_untouched(observed: &Observed, plan: &Plan) {
     }
 }
 
+/// What is left of a revision that is gone goes, and nothing else's.
+pub(super) fn assert_left_over(observed: &Observed, plan: &Plan) {
+    for name in &plan.delete {
+        let ChildName::ConfigMap(name) = name else {
+            continue;
+        };
+        let mut standing = observed.revisions.iter();
+        let is_used = standing.any(|revision| name.ends_with(&revision.revision));
+        assert!(!is_used, "the settings of a revision that stands go");
+    }
+}
+
 /// What was given up is not tried again while the spec stays.
 pub(super) fn assert_not_tried(plan: &Plan, given_up: &str) {
     for child in &plan.apply {
@@ -107,6 +119,11 @@ pub(super) fn assert_end(world: &World) {
     let status = job.status.as_ref().unwrap();
     let reason = |type_| status.condition(type_).unwrap().reason;
     let ready = reason(ConditionType::Ready);
+    let standing: Vec<String> = world.generations().into_keys().collect();
+    let mut config_maps = world.config_maps();
+    // Somebody deleted the Deployment of a job that has nothing more to do.
+    config_maps.retain(|left| Some(left) != status.revision.as_ref() || standing.contains(left));
+    assert_eq!(config_maps, standing, "what is left of revisions stays");
     if job.spec.suspend {
         let is_live = |pod: &Pod| pod.deleting_ms.is_none();
         assert!(!world.pods.iter().any(is_live), "a suspended job has pods");

@@ -248,6 +248,12 @@ impl World {
         }
     }
 
+    /// The revisions that have a ConfigMap.
+    pub(super) fn config_maps(&self) -> Vec<String> {
+        let revision = |name: &String| name.strip_prefix("orders-").map(str::to_owned);
+        self.configs.keys().filter_map(revision).collect()
+    }
+
     /// What the controller sees: of pods, what was so some moments ago.
     pub(super) fn observe(&self, staleness: usize) -> Option<Observed> {
         let job = self.job.clone()?;
@@ -278,6 +284,7 @@ impl World {
             now_ms: self.now_ms,
             authority: AUTHORITY.to_owned(),
             revisions,
+            config_maps: self.config_maps(),
             pods: pods.unwrap_or_default(),
             checkpoints: Vec::new(),
             start_checkpoint: None,

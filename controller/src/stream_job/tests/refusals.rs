@@ -33,6 +33,8 @@ fn a_revision_that_cannot_be_made_is_told_and_refused_at_its_deadline() {
     std::sync::Arc::make_mut(&mut observed.job).status = Some(told.status);
 
     observed.now_ms += 2000;
+    // Of its objects, the quota allowed this one.
+    observed.config_maps = vec![revision_of(&observed.job)];
     let refused = plan(&observed, &settings());
     assert_eq!(phase(&refused), UpgradePhase::Refused);
     assert_eq!(refused.apply, [], "and not any more");

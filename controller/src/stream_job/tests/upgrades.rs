@@ -152,7 +152,7 @@ fn an_upgrade_stays_complete_when_only_the_old_deployment_is_seen(#[case] is_sus
     assert_eq!(plan.status.upgrade, complete.status.upgrade);
     assert_eq!(plan.status.revision, Some(new));
     let old_name = revision_name("orders", &old);
-    assert!(plan.delete.contains(&ChildName::Deployment(old_name)));
+    assert_eq!(plan.delete, [ChildName::Deployment(old_name)]);
 }
 
 #[rstest]

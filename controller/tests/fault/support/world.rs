@@ -5,14 +5,16 @@ use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::api::core::v1::Namespace;
+use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::{Api, Client, Config};
+use kube::{Api, Client, Config, Resource};
 use serde_json::{Value, json};
 use tidegate_api::checkpoint::CheckpointState;
+use tidegate_api::labels::{LABEL_JOB, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY};
+use tidegate_api::pod::revision_name;
 use tidegate_api::spec::LogLevel;
 use tidegate_api::status::{ConditionStatus, ConditionType, StreamJobStatus, UpgradePhase};
 use tidegate_api::{Checkpoint, StreamJob};
@@ -341,6 +343,29 @@ impl World {
         let parameters = DeleteParams::default();
         let _ = policies.delete(GUARD, &parameters).await.unwrap();
         let _ = budgets.delete(GUARD, &parameters).await.unwrap();
+    }
+
+    /// Creates a ConfigMap as the job's own ones are, of a revision that is nowhere else.
+    pub(crate) async fn create_leftover(&self) {
+        const REVISION: &str = "0a1b2c3d";
+        let job = self.jobs().get(JOB).await.unwrap();
+        let owner = job.controller_owner_ref(&()).unwrap();
+        let labels = [
+            (LABEL_JOB, JOB),
+            (LABEL_MANAGED_BY, MANAGED_BY),
+            (LABEL_REVISION, REVISION),
+        ];
+        let map = ConfigMap {
+            metadata: ObjectMeta {
+                name: Some(revision_name(JOB, REVISION)),
+                labels: Some(labels.map(|(k, v)| (k.to_owned(), v.to_owned())).into()),
+                owner_references: Some(vec![owner]),
+                ..ObjectMeta::default()
+            },
+            ..ConfigMap::default()
+        };
+        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
+        maps.create(&PostParams::default(), &map).await.unwrap();
     }
 
     /// Creates a policy and a budget of the user's own that are named after the job.

@@ -1,0 +1,57 @@
+//! Removes what is left of revisions that are gone: who removed one, or began to make it, may have
+//! been cut short.
+
+use tidegate_api::pod::revision_name;
+use tidegate_api::status::UpgradePhase;
+
+use super::draft::Draft;
+use crate::plan::{Child, ChildName};
+
+impl Draft<'_> {
+    /// Removes each ConfigMap whose revision has no Deployment and is not being made; its
+    /// certificate goes along. Comes last, when it is decided what is made.
+    ///
+    /// A revision that the status names keeps its own: Deployments may be seen as they were before
+    /// it.
+    pub(super) fn remove_leftovers(&mut self) {
+        let job = self.job_name();
+        let observed = self.observed;
+        let leftovers = observed.config_maps.iter().filter(|revision| {
+            let mut standing = observed.revisions.iter();
+            !standing.any(|it| it.revision == **revision) && !self.is_named(revision)
+        });
+        let names = leftovers.map(|revision| revision_name(job, revision));
+        let names: Vec<String> = names.filter(|name| !self.is_made(name)).collect();
+        if !names.is_empty() {
+            self.delete
+                .extend(names.into_iter().map(ChildName::ConfigMap));
+            self.soon();
+        }
+    }
+
+    /// Whether the status has the revision own the job, or be part of an upgrade that is open.
+    fn is_named(&self, revision: &str) -> bool {
+        let upgrade = self.upgrade.as_ref();
+        self.revision.as_deref() == Some(revision)
+            || upgrade.is_some_and(|upgrade| match upgrade.phase {
+                UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Proving => {
+                    upgrade.from_revision == revision || upgrade.to_revision == revision
+                }
+                UpgradePhase::Refused => upgrade.from_revision == revision,
+                UpgradePhase::Complete | UpgradePhase::RolledBack => false,
+            })
+    }
+
+    fn is_made(&self, name: &str) -> bool {
+        self.apply.iter().any(|child| match child {
+            Child::ConfigMap(map) => map.metadata.name.as_deref() == Some(name),
+            Child::Certificate { .. }
+            | Child::Deployment(_)
+            | Child::Scale { .. }
+            | Child::Template { .. }
+            | Child::NetworkPolicy(_)
+            | Child::PodDisruptionBudget(_)
+            | Child::CleanupPod(_) => false,
+        })
+    }
+}
