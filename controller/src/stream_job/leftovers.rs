@@ -29,15 +29,18 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether the status has the revision own the job, or be part of an upgrade that is open.
+    /// Whether the status has the revision own the job, or count on it in an upgrade that is open.
+    /// One that is prepared is made again where it is not seen.
     fn is_named(&self, revision: &str) -> bool {
         let upgrade = self.upgrade.as_ref();
         self.revision.as_deref() == Some(revision)
             || upgrade.is_some_and(|upgrade| match upgrade.phase {
-                UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Proving => {
+                UpgradePhase::HandingOver | UpgradePhase::Proving => {
                     upgrade.from_revision == revision || upgrade.to_revision == revision
                 }
-                UpgradePhase::Refused => upgrade.from_revision == revision,
+                UpgradePhase::Preparing | UpgradePhase::Refused => {
+                    upgrade.from_revision == revision
+                }
                 UpgradePhase::Complete | UpgradePhase::RolledBack => false,
             })
     }

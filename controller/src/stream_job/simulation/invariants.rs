@@ -1,6 +1,8 @@
 //! What must hold for every plan, and where a job comes to rest.
 
-use tidegate_api::status::{ConditionStatus, ConditionType, Reason, UpgradePhase};
+use tidegate_api::status::{
+    ConditionStatus, ConditionType, Reason, StreamJobStatus, UpgradePhase, UpgradeStatus,
+};
 use tidegate_api::{StreamJob, change};
 
 use super::process::Kind;
@@ -113,17 +115,29 @@ pub(super) fn assert_not_tried(plan: &Plan, given_up: &str) {
     }
 }
 
+/// Nothing is left of revisions but of those that the status names, whose Deployment somebody may
+/// have deleted.
+fn assert_clean(world: &World, status: &StreamJobStatus) {
+    let standing = world.generations();
+    let upgrade = status.upgrade.as_ref();
+    let is_named = |revision: &String| {
+        let is_source =
+            |it: &UpgradeStatus| it.phase == UpgradePhase::Proving && it.from_revision == *revision;
+        status.revision.as_ref() == Some(revision) || upgrade.is_some_and(is_source)
+    };
+    for revision in world.config_maps() {
+        let is_used = standing.contains_key(&revision) || is_named(&revision);
+        assert!(is_used, "what is left of {revision} stays");
+    }
+}
+
 /// Where a job comes to rest.
 pub(super) fn assert_end(world: &World) {
     let job = world.job.as_ref().unwrap();
     let status = job.status.as_ref().unwrap();
     let reason = |type_| status.condition(type_).unwrap().reason;
     let ready = reason(ConditionType::Ready);
-    let standing: Vec<String> = world.generations().into_keys().collect();
-    let mut config_maps = world.config_maps();
-    // Somebody deleted the Deployment of a job that has nothing more to do.
-    config_maps.retain(|left| Some(left) != status.revision.as_ref() || standing.contains(left));
-    assert_eq!(config_maps, standing, "what is left of revisions stays");
+    assert_clean(world, status);
     if job.spec.suspend {
         let is_live = |pod: &Pod| pod.deleting_ms.is_none();
         assert!(!world.pods.iter().any(is_live), "a suspended job has pods");
