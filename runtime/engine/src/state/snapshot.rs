@@ -17,8 +17,9 @@ use crate::record::FieldBuilder;
 
 /// The name of the key's column in a state file.
 pub(super) const KEY_COLUMN: &str = "_key";
-/// Rows in a batch of a state file: enough that its headers and compression pay.
-const BATCH_ROWS: usize = 1 << 14;
+/// Rows in a batch of a state file: enough that its headers and compression pay, and the hand-over
+/// of each from thread to thread.
+const BATCH_ROWS: usize = 1 << 16;
 /// Rows added to a batch before it is asked whether it is full.
 const STEP_ROWS: usize = 16;
 /// Increments in a row before a new base, however small they are: each costs a request at restore.

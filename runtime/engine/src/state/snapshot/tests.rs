@@ -87,7 +87,7 @@ async fn batches_of_large_values_have_few_rows() {
         cell.insert(1, text.clone());
     });
     assert_eq!(most.await, STEP_ROWS);
-    let most = most_rows::<ValueState<u64>>(40_000, |cell, at| cell.set(at as u64));
+    let most = most_rows::<ValueState<u64>>(3 * BATCH_ROWS as u64, |cell, at| cell.set(at as u64));
     assert_eq!(most.await, BATCH_ROWS);
 }
 
