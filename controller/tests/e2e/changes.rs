@@ -41,12 +41,11 @@ fn changed_arguments_take_over_from_the_latest_checkpoint() {
     assert_eq!(labels, ["v1", "v2"]);
     job.wait_condition("UpToDate", "True", "Stable");
     until("only the new revision is left", SOON, || {
-        let deployments = space.list("deployments", "tidegate.dev/job=counts");
-        if deployments.len() == 1 {
-            Ok(())
-        } else {
-            Err(format!("{}", deployments.len()))
-        }
+        let kinds = ["deployments", "configmaps", "secrets"];
+        let counts = kinds.map(|kind| space.list(kind, "tidegate.dev/job=counts").len());
+        (counts == [1; 3])
+            .then_some(())
+            .ok_or_else(|| format!("{counts:?} of {kinds:?}"))
     });
 }
 

@@ -41,6 +41,7 @@ pub(crate) fn path(namespace: &str, kind: &str) -> String {
         "networkpolicies" => ("apis/networking.k8s.io/v1", "networkpolicies"),
         "pod" | "pods" => ("api/v1", "pods"),
         "configmaps" => ("api/v1", "configmaps"),
+        "secrets" => ("api/v1", "secrets"),
         "resourcequotas" => ("api/v1", "resourcequotas"),
         "events" => ("api/v1", "events"),
         other => panic!("no path for {other}"),
