@@ -236,13 +236,7 @@ fn what_somebody_deletes_comes_back() {
         world.create().await;
         let before = Summary::of(&world.client, &world.namespace).await;
         world.delete_guards().await;
-        wait_for("the objects to be back", async || {
-            let seen = Summary::of(&world.client, &world.namespace).await;
-            (seen == before)
-                .then_some(())
-                .ok_or_else(|| format!("{seen:?}"))
-        })
-        .await;
+        all_is_as(&before, &world).await;
     });
 }
 
@@ -255,13 +249,7 @@ fn what_is_left_of_a_revision_that_never_came_to_be_goes() {
         world.create().await;
         let before = Summary::of(&world.client, &world.namespace).await;
         world.create_leftover().await;
-        wait_for("it to be gone", async || {
-            let seen = Summary::of(&world.client, &world.namespace).await;
-            (seen == before)
-                .then_some(())
-                .ok_or_else(|| format!("{seen:?}"))
-        })
-        .await;
+        all_is_as(&before, &world).await;
         world.delete().await;
     });
 }
@@ -328,6 +316,17 @@ fn on_a_quiet_cluster_ten_passes_write_nothing() {
         let after = world.proxy.done();
         assert_eq!(after[before.len()..], Vec::<String>::new()[..]);
     });
+}
+
+/// Waits until the objects are these again.
+async fn all_is_as(before: &Summary, world: &World) {
+    wait_for("all to be as it was", async || {
+        let seen = Summary::of(&world.client, &world.namespace).await;
+        (seen == *before)
+            .then_some(())
+            .ok_or_else(|| format!("{seen:?}"))
+    })
+    .await;
 }
 
 /// Waits until nothing was written for a while.
