@@ -211,16 +211,20 @@ mod tests {
         assert_eq!(revision(Arc::default(), None), None, "it is not ours");
     }
 
+    fn owned_by(uid: &str) -> Value {
+        json!({
+            "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "name": "orders",
+            "uid": uid, "controller": true,
+        })
+    }
+
     /// Its controller's garbage collector comes a moment after a job that was made again.
     #[test]
     fn a_deployment_of_a_job_that_was_deleted_goes() {
         let owned = |uid: &str| -> Deployment {
             parse(json!({"metadata": {
                 "labels": {"tidegate.dev/revision": "0a1b2c3d"},
-                "ownerReferences": [{
-                    "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "name": "orders",
-                    "uid": uid, "controller": true,
-                }],
+                "ownerReferences": [owned_by(uid)],
             }}))
         };
         let facts = |deployment| revision(Arc::new(deployment), Some("2")).unwrap();
@@ -237,10 +241,7 @@ mod tests {
             parse(json!({
                 "name": name, "labels": {"tidegate.dev/revision": "0a1b2c3d"},
                 "deletionTimestamp": deleted,
-                "ownerReferences": [{
-                    "apiVersion": "tidegate.dev/v1alpha1", "kind": "StreamJob", "name": "orders",
-                    "uid": owner, "controller": true,
-                }],
+                "ownerReferences": [owned_by(owner)],
             }))
         };
         let found = |map: ObjectMeta| config_map(&map, "orders", Some("2"));

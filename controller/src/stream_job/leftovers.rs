@@ -2,9 +2,10 @@
 //! been cut short.
 
 use tidegate_api::pod::revision_name;
-use tidegate_api::status::UpgradePhase;
+use tidegate_api::status::{UpgradePhase, UpgradeStatus};
 
 use super::draft::Draft;
+use super::roles::source_of_open;
 use crate::plan::{Child, ChildName};
 
 impl Draft<'_> {
@@ -33,28 +34,18 @@ impl Draft<'_> {
     /// One that is prepared is made again where it is not seen.
     fn is_named(&self, revision: &str) -> bool {
         let upgrade = self.upgrade.as_ref();
+        let takes_over = |upgrade: &UpgradeStatus| {
+            let phases = [UpgradePhase::HandingOver, UpgradePhase::Proving];
+            phases.contains(&upgrade.phase) && upgrade.to_revision == revision
+        };
         self.revision.as_deref() == Some(revision)
-            || upgrade.is_some_and(|upgrade| match upgrade.phase {
-                UpgradePhase::HandingOver | UpgradePhase::Proving => {
-                    upgrade.from_revision == revision || upgrade.to_revision == revision
-                }
-                UpgradePhase::Preparing | UpgradePhase::Refused => {
-                    upgrade.from_revision == revision
-                }
-                UpgradePhase::Complete | UpgradePhase::RolledBack => false,
-            })
+            || upgrade.and_then(source_of_open) == Some(revision)
+            || upgrade.is_some_and(takes_over)
     }
 
     fn is_made(&self, name: &str) -> bool {
-        self.apply.iter().any(|child| match child {
-            Child::ConfigMap(map) => map.metadata.name.as_deref() == Some(name),
-            Child::Certificate { .. }
-            | Child::Deployment(_)
-            | Child::Scale { .. }
-            | Child::Template { .. }
-            | Child::NetworkPolicy(_)
-            | Child::PodDisruptionBudget(_)
-            | Child::CleanupPod(_) => false,
+        self.apply.iter().any(|child| {
+            matches!(child, Child::ConfigMap(map) if map.metadata.name.as_deref() == Some(name))
         })
     }
 }

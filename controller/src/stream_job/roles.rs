@@ -1,6 +1,6 @@
 //! Which part each of a job's revisions plays.
 
-use tidegate_api::status::UpgradePhase;
+use tidegate_api::status::{UpgradePhase, UpgradeStatus};
 
 use super::standing::proves_let_go;
 use crate::observed::{Observed, RevisionFacts};
@@ -113,20 +113,22 @@ fn is_let_go(observed: &Observed, revision: &RevisionFacts) -> bool {
 /// reported last, if another took over and the report of it was lost.
 fn spare_name<'a>(observed: &'a Observed, current: Option<&str>) -> Option<&'a str> {
     let status = observed.job.status.as_ref()?;
-    let before = status
-        .upgrade
-        .as_ref()
-        .and_then(|upgrade| match upgrade.phase {
-            UpgradePhase::Preparing
-            | UpgradePhase::HandingOver
-            | UpgradePhase::Proving
-            | UpgradePhase::Refused => Some(&*upgrade.from_revision),
-            UpgradePhase::Complete | UpgradePhase::RolledBack => None,
-        });
+    let before = status.upgrade.as_ref().and_then(source_of_open);
     before.or(status
         .revision
         .as_deref()
         .filter(|owner| Some(*owner) != current))
+}
+
+/// The revision before an upgrade, while that is open.
+pub(super) fn source_of_open(upgrade: &UpgradeStatus) -> Option<&str> {
+    match upgrade.phase {
+        UpgradePhase::Preparing
+        | UpgradePhase::HandingOver
+        | UpgradePhase::Proving
+        | UpgradePhase::Refused => Some(&upgrade.from_revision),
+        UpgradePhase::Complete | UpgradePhase::RolledBack => None,
+    }
 }
 
 fn newest<'a>(revisions: impl Iterator<Item = &'a RevisionFacts>) -> Option<&'a RevisionFacts> {
