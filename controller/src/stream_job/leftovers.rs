@@ -2,7 +2,6 @@
 //! been cut short.
 
 use tidegate_api::pod::revision_name;
-use tidegate_api::status::{UpgradePhase, UpgradeStatus};
 
 use super::draft::Draft;
 use super::roles::source_of_open;
@@ -30,17 +29,11 @@ impl Draft<'_> {
         }
     }
 
-    /// Whether the status has the revision own the job, or count on it in an upgrade that is open.
-    /// One that is prepared is made again where it is not seen.
+    /// Whether the status has the revision own the job, or be the way back of an upgrade that is
+    /// open. The one that takes over is made again where it is not seen.
     fn is_named(&self, revision: &str) -> bool {
-        let upgrade = self.upgrade.as_ref();
-        let takes_over = |upgrade: &UpgradeStatus| {
-            let phases = [UpgradePhase::HandingOver, UpgradePhase::Proving];
-            phases.contains(&upgrade.phase) && upgrade.to_revision == revision
-        };
         self.revision.as_deref() == Some(revision)
-            || upgrade.and_then(source_of_open) == Some(revision)
-            || upgrade.is_some_and(takes_over)
+            || self.upgrade.as_ref().and_then(source_of_open) == Some(revision)
     }
 
     fn is_made(&self, name: &str) -> bool {

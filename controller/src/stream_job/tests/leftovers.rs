@@ -73,3 +73,16 @@ fn the_settings_of_a_finished_job_stay_while_it_stands() {
     observed.revisions.clear();
     assert_eq!(plan(&observed, &settings()).delete, []);
 }
+
+/// It may only not be seen.
+#[test]
+fn the_settings_of_a_revision_that_is_lost_while_it_takes_over_stay() {
+    let (mut observed, _, new) = upgrading(UpgradeMode::LatestCheckpoint, Phase::Holding);
+    assert_eq!(phase(&step(&mut observed)), UpgradePhase::HandingOver);
+    set_view(&mut observed, 0, |view| view.phase = Phase::Stopped);
+    observed.pods.pop();
+    observed.revisions.retain(|seen| seen.revision != new);
+    let waiting = plan(&observed, &settings());
+    assert_eq!(waiting.decision, Decision::HandOver);
+    assert_eq!(waiting.delete, []);
+}
