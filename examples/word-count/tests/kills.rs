@@ -15,6 +15,9 @@ const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
 const KILL_COUNT: u32 = 100;
 /// Lines a second: a whole run takes some seconds, in which it is killed many times.
 const RATE: &str = "20000";
+/// What a run says of its start.
+const WITHOUT_STATE: &str = "starts without state";
+const GOES_ON: &str = "goes on from checkpoint";
 
 /// Numbers that look random, the same in every run of the test (xorshift).
 struct Random(u64);
@@ -72,13 +75,34 @@ fn finish(child: Child) -> String {
     said
 }
 
+/// What the next run is to say of its start, by the files that stand in the checkpoint log.
+fn to_say_of_start(folder: &Path) -> &'static str {
+    let script = "cat state/default/word-count/log/*.json 2>/dev/null";
+    let mut command = Command::new("sh");
+    let command = command.args(["-c", script]).current_dir(folder);
+    let log = String::from_utf8(command.output().unwrap().stdout).unwrap();
+    if log.contains("\"checkpoint\":{") {
+        GOES_ON
+    } else {
+        WITHOUT_STATE
+    }
+}
+
+/// Kills a run at work and gives what it said.
+fn kill(mut child: Child) -> String {
+    child.kill().unwrap();
+    let output = child.wait_with_output().unwrap();
+    String::from_utf8(output.stderr).unwrap()
+}
+
 #[test]
 fn a_hundred_kills_at_changing_parallelism_leave_the_exact_count() {
     let expected = independent_count();
     let mut random = Random(0x9e37_79b9_7f4a_7c15);
     let mut folder = TempDir::new().unwrap();
-    let mut kill_count = 0;
+    let (mut kill_count, mut went_on_count) = (0, 0);
     while kill_count < KILL_COUNT {
+        let to_say = to_say_of_start(folder.path());
         let mut child = start(folder.path(), 1 + random.below(4), RATE);
         thread::sleep(Duration::from_millis(20 + random.below(400)));
         if child.try_wait().unwrap().is_some() {
@@ -90,12 +114,19 @@ fn a_hundred_kills_at_changing_parallelism_leave_the_exact_count() {
             folder = TempDir::new().unwrap();
             continue;
         }
-        child.kill().unwrap();
-        child.wait().unwrap();
+        let said = kill(child);
         kill_count += 1;
+        // Some are killed before they say anything.
+        let mut starts = [WITHOUT_STATE, GOES_ON].into_iter();
+        if let Some(start) = starts.find(|start| said.contains(start)) {
+            assert_eq!(start, to_say, "{said}");
+            went_on_count += u32::from(start == GOES_ON);
+        }
     }
+    assert!(went_on_count > 0, "no run was killed that went on");
+    let to_say = to_say_of_start(folder.path());
     let said = finish(start(folder.path(), 2, "0"));
-    assert!(said.contains("goes on from checkpoint"), "{said}");
+    assert!(said.contains(to_say), "not `{to_say}`: {said}");
     assert!(
         result(&folder.path().join("result")) == expected,
         "after the last kill"
