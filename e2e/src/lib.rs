@@ -27,6 +27,7 @@ mod s3;
 pub use counts::Counts;
 pub use error::Error;
 pub use fault::{Fault, FaultCounts, FaultPlan};
+pub use port::PortLease;
 pub use program::{Program, cache_folder};
 pub use proxy::FaultProxy;
 pub use random::Random;

@@ -18,9 +18,10 @@ const TRIES: usize = 1_000;
 /// Makes each lease of a process start its search elsewhere.
 static LEASE_COUNT: AtomicU64 = AtomicU64::new(0);
 
-/// A port that belongs to this process until the lease is dropped.
+/// A port on loopback that no other lease has until this one is dropped. Nothing listens on it
+/// unless its holder does.
 #[derive(Debug)]
-pub(crate) struct PortLease {
+pub struct PortLease {
     port: u16,
     /// Released by the system when the process ends, however it ends.
     _lock: File,
@@ -31,7 +32,7 @@ impl PortLease {
     ///
     /// # Errors
     /// When the lock folder cannot be written, or no port is free.
-    pub(crate) fn take() -> Result<Self> {
+    pub fn take() -> Result<Self> {
         let folder = std::env::temp_dir().join("tidegate-test-ports");
         std::fs::create_dir_all(&folder).map_err(|e| Error::file("create", &folder, e))?;
         let lease_index = LEASE_COUNT.fetch_add(1, Ordering::Relaxed);
@@ -52,7 +53,8 @@ impl PortLease {
     }
 
     /// The leased port.
-    pub(crate) fn port(&self) -> u16 {
+    #[must_use]
+    pub fn port(&self) -> u16 {
         self.port
     }
 }

@@ -11,7 +11,7 @@ use tidegate_protocol::{AppendOutcome, Attempt, CheckpointId};
 use tidegate_storage::{
     AccessKeys, Credentials, Garbage, JobFolder, StorageError, StorageUrl, Store, StoreOptions,
 };
-use tidegate_testkit::{S3Flavour, S3Server};
+use tidegate_testkit::{PortLease, S3Flavour, S3Server};
 
 const BUCKET: &str = "tidegate-test";
 
@@ -202,10 +202,8 @@ async fn a_wrong_region_is_told() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_server_that_is_down_is_told() {
-    // Nothing listens on a port that was free a moment ago.
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let endpoint = format!("http://{}", listener.local_addr().unwrap());
-    drop(listener);
+    let lease = PortLease::take().unwrap();
+    let endpoint = format!("http://127.0.0.1:{}", lease.port());
     let url = format!("s3://{BUCKET}/prefix?endpoint={endpoint}&region=us-east-1");
     let error = complaint(&url, with_keys("key", "secret")).await;
     assert_eq!(

@@ -3,6 +3,8 @@
 use std::io::Write;
 use std::net::TcpListener;
 
+use tidegate_testkit::PortLease;
+
 use super::*;
 use crate::testing::context;
 
@@ -70,7 +72,9 @@ async fn a_flood_of_long_lines_waits_in_the_connection_and_not_in_memory() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_ends_is_made_again_when_asked_for() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    // Nobody else listens there once the server is gone.
+    let lease = PortLease::take().unwrap();
+    let listener = TcpListener::bind(("127.0.0.1", lease.port())).unwrap();
     let address = listener.local_addr().unwrap().to_string();
     let source = SocketLines::new(&address).with_reconnects(1);
     let server = serve(listener, &[b"a\n", b"b\n"]);
@@ -91,9 +95,8 @@ async fn a_connection_that_ends_is_made_again_when_asked_for() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_connection_says_where_to_and_what_to_do() {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    drop(listener);
+    let lease = PortLease::take().unwrap();
+    let address = format!("127.0.0.1:{}", lease.port());
     let error = read_all(&SocketLines::new(&address))
         .await
         .unwrap_err()
