@@ -7,6 +7,7 @@ fn the_older_of_two_processes_is_fenced_and_commits_nothing_more() {
     let mut job = TestJob::new();
     job.plan.count = 30_000;
     job.plan.pause_us = 1000;
+    job.hold_end();
     let mut old = job.start();
     old.wait_for_checkpoint();
 
@@ -21,6 +22,7 @@ fn the_older_of_two_processes_is_fenced_and_commits_nothing_more() {
         "{reason}"
     );
 
+    job.may_end();
     let (code, events) = new.wait();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();

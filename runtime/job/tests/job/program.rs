@@ -24,8 +24,10 @@ pub(crate) struct Plan {
     pub(crate) output: PathBuf,
     pub(crate) count: u64,
     pub(crate) pause_us: u64,
-    /// Panics at this number unless the marker file is there; makes it first.
-    pub(crate) panic_once_at: Option<(u64, PathBuf)>,
+    /// Reads no split to its end before this file is there, so that the job does not end.
+    pub(crate) ends_with: Option<PathBuf>,
+    /// Panics as soon as this file is there; removes it first.
+    pub(crate) panics_with: Option<PathBuf>,
     /// Holds up the first number, and every barrier behind it, until the first file is there; makes
     /// the second one when it does.
     pub(crate) waits_for: Option<(PathBuf, PathBuf)>,
@@ -76,12 +78,10 @@ impl KeyedProcess for Count {
                 thread::sleep(Duration::from_millis(1));
             }
         }
-        if let Some((at, marker)) = &self.0.panic_once_at
-            && *at == number
-            && !marker.exists()
+        if let Some(file) = &self.0.panics_with
+            && std::fs::remove_file(file).is_ok()
         {
-            std::fs::write(marker, "")?;
-            panic!("number {number} came for the first time");
+            panic!("told to panic");
         }
         context.state.update(|count| *count += 1);
         context.set_end_of_input_timer();
@@ -128,6 +128,7 @@ fn graph(max_parallelism: u32, plan: Plan) -> JobGraph {
         count: plan.count,
         split_count: 7,
         pause: Duration::from_micros(plan.pause_us),
+        ends_with: plan.ends_with.clone(),
     };
     if let Some(files) = &plan.files {
         return places::graph(pipeline, source, plan.output.clone(), files);

@@ -4,10 +4,12 @@ use serde_json::json;
 
 use crate::support::{TestJob, end, named};
 
+/// A job that goes on until it may end.
 fn slow_job() -> TestJob {
     let mut job = TestJob::new();
     job.plan.count = 30_000;
     job.plan.pause_us = 1000;
+    job.hold_end();
     job
 }
 
@@ -26,6 +28,7 @@ fn an_interrupt_stops_with_a_savepoint_and_the_next_run_goes_on_from_it() {
         assert_eq!(kinds.last().unwrap()["checkpoint"]["kind"], "Savepoint");
 
         job.plan.pause_us = 0;
+        job.may_end();
         job.config["parallelism"] = json!(3);
         let mut process = job.start();
         let restoring = process.wait_for("phaseChanged", |event| event["phase"] == "Restoring");
@@ -49,6 +52,7 @@ fn a_second_interrupt_ends_it_at_once_and_nothing_is_lost() {
     assert_eq!(code, 130, "{events:#?}\n{stderr}");
     job.go_on();
     job.plan.pause_us = 0;
+    job.may_end();
     assert_eq!(job.run().0, 0);
     job.assert_exact();
 }
@@ -64,6 +68,8 @@ fn a_standard_error_that_nobody_reads_holds_up_neither_interrupt() {
     assert_eq!(code, 0, "{events:#?}");
     assert_eq!(end(&events)["phase"], "Stopped");
 
+    // Some input is left for certain, and its first number is held up.
+    job.may_end();
     job.hold_up();
     let mut process = job.start();
     job.wait_until_held_up();
@@ -88,6 +94,7 @@ fn another_jobs_savepoint_starts_a_new_job_and_stays_as_it_is() {
     job.config["startFrom"] =
         json!({"kind": "Checkpoint", "folder": folder, "checkpointId": savepoint});
     job.plan.pause_us = 0;
+    job.may_end();
     let (code, events) = job.run();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();

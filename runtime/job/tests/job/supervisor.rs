@@ -22,6 +22,7 @@ fn a_killed_process_is_back_in_place_and_the_result_is_exact() {
     job.plan.count = 60_000;
     job.plan.pause_us = 500;
     job.config["listenAddress"] = json!("127.0.0.1:0");
+    job.hold_end();
     job.supervise();
     let mut process = job.start();
     for kill_count in 1..=5 {
@@ -38,6 +39,7 @@ fn a_killed_process_is_back_in_place_and_the_result_is_exact() {
         assert_eq!(view["lastExit"]["description"], "was killed by signal 9");
         assert!(view["restoredCheckpoint"].is_u64(), "{view}");
     }
+    job.may_end();
     let (code, events) = process.wait();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();
@@ -78,6 +80,7 @@ fn what_a_supervised_program_starts_from_is_honoured_once_however_often_it_dies(
         let mut job = TestJob::new();
         job.plan.count = 200_000;
         job.plan.pause_us = 1000;
+        job.hold_end();
         // So late a start that the machine's clock is behind.
         job.config["startGeneration"] = json!(9_000_000_000_000_u64);
         let mut process = job.start();
@@ -114,6 +117,7 @@ fn what_a_supervised_program_starts_from_is_honoured_once_however_often_it_dies(
         job.environment.clear();
         job.config["startFrom"] = json!({"kind": "Latest"});
         job.plan.pause_us = 0;
+        job.may_end();
         let (code, events) = job.run();
         assert_eq!(code, 0, "{events:#?}");
         job.assert_exact();

@@ -6,7 +6,7 @@ use std::io::{self, BufRead, BufReader, PipeReader, Read, Write};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, Receiver};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -68,7 +68,8 @@ impl TestJob {
             output: folder.path().join("output"),
             count: 20_000,
             pause_us: 0,
-            panic_once_at: None,
+            ends_with: None,
+            panics_with: None,
             waits_for: None,
             fail_at: None,
             fails_with: None,
@@ -172,6 +173,15 @@ impl TestJob {
         fs::write(self.path("go-on"), "").unwrap();
     }
 
+    /// Has the job read all but the ends of its input, and go on so until it may end.
+    pub(crate) fn hold_end(&mut self) {
+        self.plan.ends_with = Some(self.path("may-end"));
+    }
+
+    pub(crate) fn may_end(&self) {
+        fs::write(self.path("may-end"), "").unwrap();
+    }
+
     /// Has the process supervise itself.
     pub(crate) fn supervise(&mut self) {
         let set = |name: &str, value: &str| (name.to_owned(), value.to_owned());
@@ -226,27 +236,49 @@ impl TestJob {
 impl Process {
     /// Waits for an event of this name for which the condition holds.
     pub(crate) fn wait_for(&mut self, name: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        self.wait_for_any(&[name], condition)
+    }
+
+    /// Waits for an event of one of these names for which the condition holds.
+    pub(crate) fn wait_for_any(
+        &mut self,
+        names: &[&str],
+        condition: impl Fn(&Value) -> bool,
+    ) -> Value {
+        self.find(names, condition).unwrap_or_else(|error| {
+            let _ = self.child.kill();
+            let stderr = self.stderr.take().unwrap().join().unwrap();
+            panic!("no {names:?} ({error}); events: {:#?}\n{stderr}", self.seen);
+        })
+    }
+
+    /// The same for a process that may end before.
+    pub(crate) fn find(
+        &mut self,
+        names: &[&str],
+        condition: impl Fn(&Value) -> bool,
+    ) -> Result<Value, RecvTimeoutError> {
         let deadline = Instant::now() + LIMIT;
         loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            match self.events.recv_timeout(left) {
-                Ok(event) => {
-                    self.seen.push(event.clone());
-                    if event["event"] == name && condition(&event) {
-                        return event;
-                    }
-                }
-                Err(error) => {
-                    let _ = self.child.kill();
-                    let stderr = self.stderr.take().unwrap().join().unwrap();
-                    panic!("no {name} ({error}); events: {:#?}\n{stderr}", self.seen);
-                }
+            let event = self.events.recv_timeout(left)?;
+            self.seen.push(event.clone());
+            if names.iter().any(|name| event["event"] == *name) && condition(&event) {
+                return Ok(event);
             }
         }
     }
 
     pub(crate) fn wait_for_checkpoint(&mut self) -> u64 {
         let event = self.wait_for("checkpointCompleted", |_| true);
+        event["checkpoint"]["id"].as_u64().unwrap()
+    }
+
+    /// Waits for a checkpoint with rows: the first barrier may come before the first number.
+    pub(crate) fn wait_for_state(&mut self) -> u64 {
+        let event = self.wait_for("checkpointCompleted", |event| {
+            event["checkpoint"]["sizeBytes"] != 0
+        });
         event["checkpoint"]["id"].as_u64().unwrap()
     }
 
