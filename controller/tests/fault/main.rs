@@ -64,7 +64,7 @@ async fn live(
     world.savepoint().await;
     world.suspend_and_resume().await;
     let end = wait_for(&format!("a settled state, {name}"), async || {
-        let seen = Summary::of(&world.client, &world.namespace).await;
+        let seen = world.look().await?;
         settled(&seen).map(|()| seen)
     })
     .await;
@@ -193,7 +193,7 @@ fn a_controller_that_stands_by_takes_over_from_one_that_was_killed() {
 #[test]
 fn a_standby_that_is_stopped_leaves_the_lease_with_its_holder() {
     block_on(async {
-        let world = World::start(Writes::Pass, Reads::Pass, 0).await;
+        let world = World::start_with_long_lease().await;
         world.create().await;
         world.stop_standby().await;
         world.delete().await;
@@ -207,8 +207,11 @@ fn a_namespace_that_is_forbidden_does_not_hold_up_the_others() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
         world.create().await;
-        let (code, said) = world.ask("/readyz").await;
-        assert_eq!(code, 200, "{said}");
+        wait_for("the controller to be ready", async || {
+            let (code, said) = world.ask("/readyz").await;
+            (code == 200).then_some(()).ok_or(said)
+        })
+        .await;
         let (_, metrics) = world.ask("/metrics").await;
         let is_told = metrics.contains("tidegate_controller_synced 0\n");
         assert!(is_told, "a namespace is not seen: {metrics}");
@@ -234,7 +237,7 @@ fn what_somebody_deletes_comes_back() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
         world.create().await;
-        let before = Summary::of(&world.client, &world.namespace).await;
+        let before = world.summary().await;
         world.delete_guards().await;
         all_is_as(&before, &world).await;
     });
@@ -247,7 +250,7 @@ fn what_is_left_of_a_revision_that_never_came_to_be_goes() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
         world.create().await;
-        let before = Summary::of(&world.client, &world.namespace).await;
+        let before = world.summary().await;
         world.create_leftover().await;
         all_is_as(&before, &world).await;
         world.delete().await;
@@ -279,7 +282,7 @@ fn what_somebody_writes_into_the_status_is_taken_back_by_one_write() {
     block_on(async {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
         world.create().await;
-        world.freeze();
+        world.freeze().await;
         quiet(&world).await;
         let before = world.proxy.done().len();
         world.meddle_with_status().await;
@@ -296,7 +299,7 @@ fn on_a_quiet_cluster_ten_passes_write_nothing() {
         let world = World::start(Writes::Pass, Reads::Pass, 0).await;
         world.create().await;
         world.upgrade().await;
-        world.freeze();
+        world.freeze().await;
         quiet(&world).await;
         let before = world.proxy.done();
         for _ in 0..10 {
@@ -321,7 +324,7 @@ fn on_a_quiet_cluster_ten_passes_write_nothing() {
 /// Waits until the objects are these again.
 async fn all_is_as(before: &Summary, world: &World) {
     wait_for("all to be as it was", async || {
-        let seen = Summary::of(&world.client, &world.namespace).await;
+        let seen = world.look().await?;
         (seen == *before)
             .then_some(())
             .ok_or_else(|| format!("{seen:?}"))

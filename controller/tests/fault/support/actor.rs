@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use k8s_openapi::api::apps::v1::Deployment;
@@ -32,38 +31,38 @@ pub(crate) struct Actor {
     client: Client,
     namespace: String,
     log: SharedLog,
-    is_frozen: Arc<AtomicBool>,
     /// By pod uid.
     processes: HashMap<String, Process>,
     pod_count: u32,
 }
 
 impl Actor {
-    pub(crate) fn new(
-        client: Client,
-        namespace: &str,
-        log: SharedLog,
-        is_frozen: Arc<AtomicBool>,
-    ) -> Self {
+    pub(crate) fn new(client: Client, namespace: &str, log: SharedLog) -> Self {
         Self {
             client,
             namespace: namespace.to_owned(),
             log,
-            is_frozen,
             processes: HashMap::new(),
             pod_count: 0,
         }
     }
 
-    /// Acts until the task is dropped.
+    /// Acts until the task is dropped. What the API server does not answer is tried again.
     pub(crate) async fn run(mut self) {
         for tick in 0_u64.. {
-            self.act().await;
-            if tick.is_multiple_of(4) {
-                self.collect_garbage().await;
+            if let Err(error) = self.tick(tick).await {
+                println!("the actor of {} tries again: {error}", self.namespace);
             }
             tokio::time::sleep(TICK).await;
         }
+    }
+
+    async fn tick(&mut self, tick: u64) -> kube::Result<()> {
+        self.act().await?;
+        if tick.is_multiple_of(4) {
+            self.collect_garbage().await?;
+        }
+        Ok(())
     }
 
     fn api<K>(&self) -> Api<K>
@@ -73,38 +72,35 @@ impl Actor {
         Api::namespaced(self.client.clone(), &self.namespace)
     }
 
-    async fn list<K>(&self) -> Vec<K>
+    async fn list<K>(&self) -> kube::Result<Vec<K>>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
             + std::fmt::Debug
             + DeserializeOwned,
     {
-        match self.api::<K>().list(&ListParams::default()).await {
-            Ok(list) => list.items,
-            // The client goes when the world ends, and so does this.
-            Err(kube::Error::Service(_)) => std::future::pending().await,
-            Err(error) => panic!("the actor cannot list: {error}"),
-        }
+        let list = self.api::<K>().list(&ListParams::default()).await?;
+        Ok(list.items)
     }
 
-    async fn act(&mut self) {
-        let pods: Vec<Pod> = self.list().await;
+    async fn act(&mut self) -> kube::Result<()> {
+        let pods: Vec<Pod> = self.list().await?;
         let alive: BTreeSet<String> = pods.iter().filter_map(ResourceExt::uid).collect();
         self.processes.retain(|uid, _| alive.contains(uid));
         for pod in &pods {
             if pod.labels().get(LABEL_ROLE).map(String::as_str) == Some("cleanup") {
-                self.clean_up(pod).await;
+                self.clean_up(pod).await?;
             } else if !self.processes.contains_key(&pod.uid().unwrap()) {
-                self.start(pod).await;
+                self.start(pod).await?;
             }
         }
-        for deployment in self.list::<Deployment>().await {
-            self.scale(&deployment, &pods).await;
+        for deployment in self.list::<Deployment>().await? {
+            self.scale(&deployment, &pods).await?;
         }
+        Ok(())
     }
 
-    async fn scale(&mut self, deployment: &Deployment, pods: &[Pod]) {
+    async fn scale(&mut self, deployment: &Deployment, pods: &[Pod]) -> kube::Result<()> {
         let revision = &deployment.labels()[LABEL_REVISION];
         let mine = pods
             .iter()
@@ -113,7 +109,7 @@ impl Actor {
         let spec = deployment.spec.as_ref().unwrap();
         if spec.replicas == Some(0) {
             for pod in mine {
-                self.delete(pod).await;
+                self.delete(pod).await?;
             }
         } else if mine.is_empty() {
             self.pod_count += 1;
@@ -124,41 +120,38 @@ impl Actor {
             };
             pod.metadata.name = Some(format!("{}-{}", deployment.name_any(), self.pod_count));
             pod.metadata.owner_references = Some(vec![deployment.owner_ref(&()).unwrap()]);
-            self.api::<Pod>()
-                .create(&PostParams::default(), &pod)
-                .await
-                .unwrap();
+            let pods = self.api::<Pod>();
+            pods.create(&PostParams::default(), &pod).await?;
         }
+        Ok(())
     }
 
     /// As kubelet: once what the pod mounts is there, its container runs.
-    async fn start(&mut self, pod: &Pod) {
+    async fn start(&mut self, pod: &Pod) -> kube::Result<()> {
         let volumes = pod.spec.as_ref().unwrap().volumes.iter().flatten();
         let mut config = None;
         let mut certificates = None;
         for volume in volumes {
             if let Some(source) = &volume.config_map {
-                config = self.config(&source.name).await;
+                config = self.config(&source.name).await?;
             }
             let secret = volume
                 .secret
                 .as_ref()
                 .and_then(|source| source.secret_name.as_ref());
             if let Some(name) = secret.filter(|_| volume.name == "tidegate-tls") {
-                certificates = self.certificates(name).await;
+                certificates = self.certificates(name).await?;
             }
         }
         let (Some(config), Some(certificates)) = (config, certificates) else {
-            return;
+            return Ok(());
         };
         let number = NEXT_ADDRESS.fetch_add(1, Ordering::SeqCst);
         let byte = |number: u32| u8::try_from(number).unwrap();
         let second = byte(10 + std::process::id() % 200);
         let (third, fourth) = (byte(number / 250), byte(number % 250 + 1));
         let ip = IpAddr::V4(Ipv4Addr::new(127, second, third, fourth));
-        let shared = (self.log.clone(), Arc::clone(&self.is_frozen));
-        let process = Process::start(ip, &certificates, config, shared).await;
-        self.processes.insert(pod.uid().unwrap(), process);
+        let process = Process::start(ip, &certificates, config, self.log.clone()).await;
         let status = json!({"status": {
             "phase": "Running", "podIP": ip.to_string(), "podIPs": [{"ip": ip.to_string()}],
             "conditions": [{"type": "PodScheduled", "status": "True"}],
@@ -167,32 +160,37 @@ impl Actor {
                 "state": {"running": {"startedAt": "2026-11-24T12:00:00Z"}},
             }],
         }});
-        self.set_status(pod, &status).await;
+        self.set_status(pod, &status).await?;
+        self.processes.insert(pod.uid().unwrap(), process);
+        Ok(())
     }
 
-    async fn config(&self, name: &str) -> Option<JobConfig> {
-        let map = self.api::<ConfigMap>().get_opt(name).await.unwrap()?;
-        Some(serde_json::from_str(&map.data.unwrap()[CONFIG_FILE]).unwrap())
+    async fn config(&self, name: &str) -> kube::Result<Option<JobConfig>> {
+        let map = self.api::<ConfigMap>().get_opt(name).await?;
+        let parsed = |map: ConfigMap| serde_json::from_str(&map.data.unwrap()[CONFIG_FILE]);
+        Ok(map.map(|map| parsed(map).unwrap()))
     }
 
-    async fn certificates(&self, name: &str) -> Option<Certificates> {
-        let secret = self.api::<Secret>().get_opt(name).await.unwrap()?;
-        let data = secret.data.unwrap();
-        let file = |name: &str| data[name].0.clone();
-        Some(Certificates {
-            ca: file(CA_FILE),
-            certificate: file(CERTIFICATE_FILE),
-            key: file(KEY_FILE),
-        })
+    async fn certificates(&self, name: &str) -> kube::Result<Option<Certificates>> {
+        let secret = self.api::<Secret>().get_opt(name).await?;
+        Ok(secret.map(|secret| {
+            let data = secret.data.unwrap();
+            let file = |name: &str| data[name].0.clone();
+            Certificates {
+                ca: file(CA_FILE),
+                certificate: file(CERTIFICATE_FILE),
+                key: file(KEY_FILE),
+            }
+        }))
     }
 
-    async fn clean_up(&mut self, pod: &Pod) {
+    async fn clean_up(&mut self, pod: &Pod) -> kube::Result<()> {
         let phase = pod
             .status
             .as_ref()
             .and_then(|status| status.phase.as_deref());
         if phase == Some("Succeeded") {
-            return;
+            return Ok(());
         }
         let args = pod.spec.as_ref().unwrap().containers[0]
             .args
@@ -207,54 +205,51 @@ impl Actor {
             other => panic!("clean-up pod with {other}"),
         }
         self.set_status(pod, &json!({"status": {"phase": "Succeeded"}}))
-            .await;
+            .await
     }
 
-    async fn set_status(&self, pod: &Pod, status: &serde_json::Value) {
+    async fn set_status(&self, pod: &Pod, status: &serde_json::Value) -> kube::Result<()> {
         let (pods, name) = (self.api::<Pod>(), pod.name_any());
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
-        // It may have been deleted meanwhile.
-        let _ = pods.patch_status(&name, &parameters, &patch).await;
+        unless_gone(pods.patch_status(&name, &parameters, &patch).await)
     }
 
-    async fn delete<K>(&self, object: &K)
+    async fn delete<K>(&self, object: &K) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
             + std::fmt::Debug
             + DeserializeOwned,
     {
+        let (api, name) = (self.api::<K>(), object.name_any());
         let parameters = DeleteParams::background().grace_period(0);
-        let _ = self
-            .api::<K>()
-            .delete(&object.name_any(), &parameters)
-            .await;
+        unless_gone(api.delete(&name, &parameters).await)
     }
 
     /// Deletes what has owners of which none is there any more.
-    async fn collect_garbage(&self) {
+    async fn collect_garbage(&self) -> kube::Result<()> {
         // Dependents are listed before their owners, so that what is new is no orphan.
-        let secrets: Vec<Secret> = self.list().await;
-        let pods: Vec<Pod> = self.list().await;
-        let policies: Vec<NetworkPolicy> = self.list().await;
-        let budgets: Vec<PodDisruptionBudget> = self.list().await;
-        let maps: Vec<ConfigMap> = self.list().await;
-        let deployments: Vec<Deployment> = self.list().await;
-        let checkpoints: Vec<Checkpoint> = self.list().await;
-        let jobs: Vec<StreamJob> = self.list().await;
+        let secrets: Vec<Secret> = self.list().await?;
+        let pods: Vec<Pod> = self.list().await?;
+        let policies: Vec<NetworkPolicy> = self.list().await?;
+        let budgets: Vec<PodDisruptionBudget> = self.list().await?;
+        let maps: Vec<ConfigMap> = self.list().await?;
+        let deployments: Vec<Deployment> = self.list().await?;
+        let checkpoints: Vec<Checkpoint> = self.list().await?;
+        let jobs: Vec<StreamJob> = self.list().await?;
         let mut uids: BTreeSet<String> = jobs.iter().filter_map(ResourceExt::uid).collect();
         uids.extend(checkpoints.iter().filter_map(ResourceExt::uid));
         uids.extend(maps.iter().filter_map(ResourceExt::uid));
         uids.extend(deployments.iter().filter_map(ResourceExt::uid));
-        self.collect(secrets, &uids).await;
-        self.collect(pods, &uids).await;
-        self.collect(policies, &uids).await;
-        self.collect(budgets, &uids).await;
-        self.collect(maps, &uids).await;
-        self.collect(deployments, &uids).await;
+        self.collect(secrets, &uids).await?;
+        self.collect(pods, &uids).await?;
+        self.collect(policies, &uids).await?;
+        self.collect(budgets, &uids).await?;
+        self.collect(maps, &uids).await?;
+        self.collect(deployments, &uids).await
     }
 
-    async fn collect<K>(&self, objects: Vec<K>, uids: &BTreeSet<String>)
+    async fn collect<K>(&self, objects: Vec<K>, uids: &BTreeSet<String>) -> kube::Result<()>
     where
         K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -263,9 +258,18 @@ impl Actor {
     {
         for object in objects {
             if is_orphan(object.meta(), uids) {
-                self.delete(&object).await;
+                self.delete(&object).await?;
             }
         }
+        Ok(())
+    }
+}
+
+/// What happens to an object, which may have been deleted meanwhile.
+fn unless_gone<T>(answer: kube::Result<T>) -> kube::Result<()> {
+    match answer {
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        answer => answer.map(drop),
     }
 }
 

@@ -16,8 +16,12 @@ use super::proxy::{FORBIDDEN, Proxy};
 
 /// The Lease by which controllers of a world elect their leader.
 pub(crate) const LEASE: &str = "controller";
-/// Short, so that a test need not wait long for a second controller.
-const LEASE_DURATION: Duration = Duration::from_secs(6);
+/// Where controllers work, and how long the Lease there lasts.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) namespace: String,
+    pub(crate) lease: Duration,
+}
 
 /// It runs in a runtime of its own, so that it can be killed.
 pub(crate) struct Controller {
@@ -29,14 +33,14 @@ pub(crate) struct Controller {
 }
 
 impl Controller {
-    pub(crate) fn start(proxy: &Proxy, namespace: &str, identity: &str) -> Self {
+    pub(crate) fn start(proxy: &Proxy, place: &Place, identity: &str) -> Self {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .enable_all()
             .build()
             .unwrap();
         let url = format!("http://{}", proxy.address).parse().unwrap();
-        let config = config(namespace, identity);
+        let config = config(place, identity);
         let stop = CancellationToken::new();
         let address = Arc::new(Mutex::new(None));
         let (stopped, told) = (stop.clone(), Arc::clone(&address));
@@ -77,16 +81,17 @@ impl Controller {
     }
 }
 
-fn config(namespace: &str, identity: &str) -> tidegate_controller::config::Config {
+fn config(place: &Place, identity: &str) -> tidegate_controller::config::Config {
+    let namespace = &place.namespace;
     tidegate_controller::config::Config {
         settings: Settings {
             runtime_image: "example/tidegate:1".to_owned(),
             default_storage: None,
-            own_namespace: namespace.to_owned(),
+            own_namespace: namespace.clone(),
         },
-        namespaces: vec![namespace.to_owned(), FORBIDDEN.to_owned()],
+        namespaces: vec![namespace.clone(), FORBIDDEN.to_owned()],
         lease_name: LEASE.to_owned(),
-        lease: LEASE_DURATION,
+        lease: place.lease,
         identity: identity.to_owned(),
         ca_secret: "ca".to_owned(),
         mirror_writes_per_minute: 60,

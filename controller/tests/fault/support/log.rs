@@ -1,5 +1,6 @@
 //! What a job's folder in the store would hold.
 
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::{Value, json};
@@ -22,6 +23,8 @@ pub(crate) struct Log {
     /// The newest attempt; whoever ran before it is fenced.
     pub(crate) attempt: u64,
     pub(crate) entries: Vec<Entry>,
+    /// Whether no ordinary checkpoints are taken.
+    pub(crate) is_frozen: bool,
     /// How often somebody looked at a process.
     pub(crate) look_count: usize,
     next_id: u64,
@@ -71,9 +74,17 @@ impl Log {
         self.entries.last()
     }
 
-    /// Removes everything, as a clean-up pod does.
+    /// The numbers of what is retained.
+    pub(crate) fn ids(&self) -> BTreeSet<i64> {
+        let ids = self.entries.iter().map(|entry| entry.id);
+        ids.map(|id| i64::try_from(id).unwrap()).collect()
+    }
+
+    /// Removes everything, as a clean-up pod does. A process that is gone may still be in the midst
+    /// of a step; it is fenced.
     pub(crate) fn purge(&mut self) {
         self.entries.clear();
+        self.attempt += 1;
     }
 }
 

@@ -1,7 +1,6 @@
 //! A job process as far as the controller sees it: its phases and its API.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -21,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::log::SharedLog;
+use super::log::{Log, SharedLog};
 
 /// How often ordinary checkpoints complete.
 const CHECKPOINT_INTERVAL: Duration = Duration::from_millis(500);
@@ -40,8 +39,6 @@ pub(crate) struct Certificates {
 
 struct Job {
     log: SharedLog,
-    /// Whether no ordinary checkpoints are taken.
-    is_frozen: Arc<AtomicBool>,
     config: JobConfig,
     state: Mutex<Running>,
 }
@@ -61,7 +58,7 @@ impl Process {
         ip: IpAddr,
         certificates: &Certificates,
         config: JobConfig,
-        (log, is_frozen): (SharedLog, Arc<AtomicBool>),
+        log: SharedLog,
     ) -> Self {
         let state = Running {
             phase: "Starting",
@@ -74,7 +71,6 @@ impl Process {
         };
         let job = Arc::new(Job {
             log,
-            is_frozen,
             config,
             state: Mutex::new(state),
         });
@@ -169,34 +165,17 @@ impl Job {
         state.phase = "Running";
     }
 
-    /// Whoever was fenced notices when it appends.
-    fn is_running(&self, state: &mut Running) -> bool {
-        if state.phase == "Running" && self.log.lock().attempt != state.attempt {
-            state.phase = "Fenced";
-        }
-        state.phase == "Running"
-    }
-
     fn checkpoint(&self) {
-        let mut state = self.lock();
-        let is_on = state.interval_ms.is_some() && !self.is_frozen.load(Ordering::SeqCst);
-        if is_on && self.is_running(&mut state) {
-            self.append(&mut state, None);
+        let (mut state, mut log) = (self.lock(), self.log.lock());
+        let is_on = state.interval_ms.is_some() && !log.is_frozen;
+        if is_on && state.is_running(&log) {
+            state.append(&mut log, None);
         }
-    }
-
-    fn append(&self, state: &mut Running, savepoint: Option<Option<String>>) -> u64 {
-        state.completed += 1;
-        let retained = usize::try_from(state.retained).unwrap();
-        self.log
-            .lock()
-            .append(savepoint, state.parallelism, retained)
     }
 
     fn view(&self) -> Value {
-        let mut state = self.lock();
-        self.is_running(&mut state);
-        let mut log = self.log.lock();
+        let (mut state, mut log) = (self.lock(), self.log.lock());
+        state.is_running(&log);
         log.look_count += 1;
         let newest = log.newest().map(|entry| (entry.id, entry.view()));
         let (id, newest) = newest.unzip();
@@ -208,6 +187,22 @@ impl Job {
             "settings": settings(&state), "lastCheckpoint": newest,
             "completedCheckpointCount": state.completed, "failingCheckpointCount": 0,
         })
+    }
+}
+
+impl Running {
+    /// Whoever was fenced notices when it appends.
+    fn is_running(&mut self, log: &Log) -> bool {
+        if self.phase == "Running" && log.attempt != self.attempt {
+            self.phase = "Fenced";
+        }
+        self.phase == "Running"
+    }
+
+    fn append(&mut self, log: &mut Log, savepoint: Option<Option<String>>) -> u64 {
+        self.completed += 1;
+        let retained = usize::try_from(self.retained).unwrap();
+        log.append(savepoint, self.parallelism, retained)
     }
 }
 
@@ -272,13 +267,13 @@ async fn start(State(job): State<Arc<Job>>) -> Answer {
 }
 
 async fn stop(State(job): State<Arc<Job>>, Json(body): Json<Value>) -> Answer {
-    let mut state = job.lock();
+    let (mut state, mut log) = (job.lock(), job.log.lock());
     let mut checkpoint = None;
-    if job.is_running(&mut state) {
+    if state.is_running(&log) {
         if body["savepoint"] != json!(false) {
-            checkpoint = Some(job.append(&mut state, Some(None)));
+            checkpoint = Some(state.append(&mut log, Some(None)));
         } else if body["checkpoint"] == json!(true) {
-            checkpoint = Some(job.append(&mut state, None));
+            checkpoint = Some(state.append(&mut log, None));
         }
     }
     if state.phase != "Fenced" {
@@ -294,19 +289,13 @@ async fn rescale(State(job): State<Arc<Job>>, Json(body): Json<Value>) -> Answer
 }
 
 async fn savepoint(State(job): State<Arc<Job>>, Json(body): Json<Value>) -> Answer {
-    let mut state = job.lock();
+    let (mut state, mut log) = (job.lock(), job.log.lock());
     let name = body["name"].as_str().map(str::to_owned);
-    let found = {
-        let log = job.log.lock();
-        let entry = log
-            .entries
-            .iter()
-            .find(|entry| name.is_some() && entry.name == name);
-        entry.map(|entry| entry.id)
-    };
-    let id = match found {
+    let mut entries = log.entries.iter();
+    let found = entries.find(|entry| name.is_some() && entry.name == name);
+    let id = match found.map(|entry| entry.id) {
         Some(id) => id,
-        None if job.is_running(&mut state) => job.append(&mut state, Some(name)),
+        None if state.is_running(&log) => state.append(&mut log, Some(name)),
         None => return Err(problem(StatusCode::CONFLICT, "it does not run")),
     };
     Ok((StatusCode::CREATED, Json(json!({"checkpoint": id}))))

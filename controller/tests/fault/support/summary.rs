@@ -20,11 +20,11 @@ use tidegate_api::{Checkpoint, StreamJob};
 pub(crate) struct Summary(pub(crate) Value);
 
 impl Summary {
-    pub(crate) async fn of(client: &Client, namespace: &str) -> Self {
+    pub(crate) async fn of(client: &Client, namespace: &str) -> kube::Result<Self> {
         let mut objects: BTreeMap<&str, Vec<String>> = BTreeMap::new();
-        objects.insert("configMaps", names::<ConfigMap>(client, namespace).await);
+        objects.insert("configMaps", names::<ConfigMap>(client, namespace).await?);
         // The id of its authority ends a Secret's name, and each world has one of its own.
-        let secrets = names::<Secret>(client, namespace).await.into_iter();
+        let secrets = names::<Secret>(client, namespace).await?.into_iter();
         let stems = secrets.map(|name| match name.rsplit_once("-tls-") {
             Some((revision, _)) => format!("{revision}-tls"),
             None => name,
@@ -32,31 +32,32 @@ impl Summary {
         objects.insert("secrets", stems.collect());
         objects.insert(
             "networkPolicies",
-            names::<NetworkPolicy>(client, namespace).await,
+            names::<NetworkPolicy>(client, namespace).await?,
         );
         objects.insert(
             "budgets",
-            names::<PodDisruptionBudget>(client, namespace).await,
+            names::<PodDisruptionBudget>(client, namespace).await?,
         );
-        let deployments = list::<Deployment>(client, namespace).await;
+        let deployments = list::<Deployment>(client, namespace).await?;
         let deployments = deployments.iter().map(|deployment| {
             let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas);
             format!("{} {replicas:?}", deployment.name_any())
         });
         objects.insert("deployments", deployments.collect());
-        let pods = list::<Pod>(client, namespace).await;
+        let pods = list::<Pod>(client, namespace).await?;
         objects.insert("pods", vec![pods.len().to_string()]);
-        let jobs = list::<StreamJob>(client, namespace).await;
+        let jobs = list::<StreamJob>(client, namespace).await?;
         let jobs: Vec<Value> = jobs.iter().map(job).collect();
         // The mirror of what the job takes by itself is behind or not.
-        let savepoints = list::<Checkpoint>(client, namespace).await.into_iter();
+        let savepoints = list::<Checkpoint>(client, namespace).await?.into_iter();
         let savepoints = savepoints.filter_map(|object| {
             let status = object.status.as_ref()?;
             let name = object.name_any();
             Some(json!([name, status.state, object.finalizers()])).filter(|_| name == "mine")
         });
         let savepoints: Vec<Value> = savepoints.collect();
-        Self(json!({"objects": objects, "jobs": jobs, "savepoints": savepoints}))
+        let all = json!({"objects": objects, "jobs": jobs, "savepoints": savepoints});
+        Ok(Self(all))
     }
 }
 
@@ -91,7 +92,7 @@ fn job(job: &StreamJob) -> Value {
     })
 }
 
-async fn list<K>(client: &Client, namespace: &str) -> Vec<K>
+async fn list<K>(client: &Client, namespace: &str) -> kube::Result<Vec<K>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
@@ -99,17 +100,17 @@ where
         + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), namespace);
-    api.list(&ListParams::default()).await.unwrap().items
+    Ok(api.list(&ListParams::default()).await?.items)
 }
 
-async fn names<K>(client: &Client, namespace: &str) -> Vec<String>
+async fn names<K>(client: &Client, namespace: &str) -> kube::Result<Vec<String>>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
         + Clone
         + std::fmt::Debug
         + DeserializeOwned,
 {
-    let objects = list::<K>(client, namespace).await.into_iter();
+    let objects = list::<K>(client, namespace).await?.into_iter();
     let own = objects.filter(|object| object.labels().contains_key(LABEL_JOB));
-    own.map(|object| object.name_any()).collect()
+    Ok(own.map(|object| object.name_any()).collect())
 }

@@ -1,6 +1,8 @@
 //! One namespace with everything in it, and the life of a job there.
 
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -8,9 +10,12 @@ use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace};
 use k8s_openapi::api::networking::v1::NetworkPolicy;
 use k8s_openapi::api::policy::v1::PodDisruptionBudget;
-use kube::api::{DeleteParams, ObjectMeta, Patch, PatchParams, PostParams};
+use kube::api::{DeleteParams, ListParams, ObjectMeta, Patch, PatchParams, PostParams};
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::core::NamespaceResourceScope;
 use kube::{Api, Client, Config, Resource};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tidegate_api::checkpoint::CheckpointState;
 use tidegate_api::labels::{LABEL_JOB, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY};
@@ -26,7 +31,7 @@ use tokio::task::JoinSet;
 
 use super::Summary;
 use super::actor::Actor;
-use super::controller::{Controller, LEASE};
+use super::controller::{Controller, LEASE, Place};
 use super::log::SharedLog;
 use super::proxy::{Proxy, Reads, Writes};
 
@@ -36,6 +41,10 @@ const POLL: Duration = Duration::from_millis(50);
 const JOB: &str = "orders";
 /// The name of what stands around the job's pods.
 const GUARD: &str = "orders-tidegate";
+/// Short, so that a test need not wait long for a second controller.
+const SHORT_LEASE: Duration = Duration::from_secs(6);
+/// Longer than a machine stands still: nobody loses it because it was not renewed.
+const LONG_LEASE: Duration = Duration::from_secs(600);
 const FIRST: &str = "controller-0";
 const SECOND: &str = "controller-1";
 
@@ -72,13 +81,60 @@ pub(crate) async fn wait_for<T>(what: &str, mut look: impl AsyncFnMut() -> Resul
     }
 }
 
+/// An error, as what a wait has seen last.
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+/// Asks the API server until it answers.
+async fn answered<T>(what: &str, mut ask: impl AsyncFnMut() -> kube::Result<T>) -> T {
+    wait_for(what, async || ask().await.map_err(text)).await
+}
+
+/// Creates an object. A try that got no answer may have done so.
+async fn create<K>(api: &Api<K>, object: &K)
+where
+    K: Clone + std::fmt::Debug + Serialize + DeserializeOwned,
+{
+    let mut is_again = false;
+    answered("an object to be created", async || {
+        let answer = api.create(&PostParams::default(), object).await;
+        let answer = done_or(409, answer.map(drop), is_again);
+        is_again = true;
+        answer
+    })
+    .await;
+}
+
+/// Deletes an object. A try that got no answer may have done so.
+async fn delete<K>(api: &Api<K>, name: &str)
+where
+    K: Clone + std::fmt::Debug + DeserializeOwned,
+{
+    let mut is_again = false;
+    answered("an object to be deleted", async || {
+        let answer = api.delete(name, &DeleteParams::default()).await;
+        let answer = done_or(404, answer.map(drop), is_again);
+        is_again = true;
+        answer
+    })
+    .await;
+}
+
+/// The answer to a try; with this code, one before it has done its work.
+fn done_or(code: u16, answer: kube::Result<()>, is_again: bool) -> kube::Result<()> {
+    match answer {
+        Err(kube::Error::Api(status)) if is_again && status.code == code => Ok(()),
+        answer => answer,
+    }
+}
+
 /// One namespace with everything in it.
 pub(crate) struct World {
-    pub(crate) client: Client,
-    pub(crate) namespace: String,
+    client: Client,
+    place: Place,
     pub(crate) log: SharedLog,
     pub(crate) proxy: Proxy,
-    is_frozen: Arc<AtomicBool>,
     controller: Arc<Mutex<Option<Controller>>>,
     kill_count: Arc<AtomicU32>,
     _tasks: JoinSet<()>,
@@ -86,6 +142,15 @@ pub(crate) struct World {
 
 impl World {
     pub(crate) async fn start(writes: Writes, reads: Reads, seed: u64) -> Self {
+        Self::with((writes, reads), seed, SHORT_LEASE).await
+    }
+
+    /// One without faults, whose Lease changes hands only if somebody lets go of it.
+    pub(crate) async fn start_with_long_lease() -> Self {
+        Self::with((Writes::Pass, Reads::Pass), 0, LONG_LEASE).await
+    }
+
+    async fn with(faults: (Writes, Reads), seed: u64, lease: Duration) -> Self {
         let kubeconfig = Kubeconfig::read_from(control_plane().kubeconfig_path()).unwrap();
         let options = KubeConfigOptions::default();
         let config = Config::from_custom_kubeconfig(kubeconfig, &options)
@@ -102,40 +167,32 @@ impl World {
             ..Namespace::default()
         };
         let namespaces: Api<Namespace> = Api::all(client.clone());
-        namespaces
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        create(&namespaces, &object).await;
         let (kill, mut kills) = mpsc::unbounded_channel();
-        let proxy = Proxy::start(client.clone(), (writes, reads), seed, kill).await;
-        let (log, is_frozen) = (SharedLog::default(), Arc::new(AtomicBool::new(false)));
-        let actor = Actor::new(
-            client.clone(),
-            &namespace,
-            log.clone(),
-            Arc::clone(&is_frozen),
-        );
+        let proxy = Proxy::start(client.clone(), faults, seed, kill).await;
+        let log = SharedLog::default();
+        let actor = Actor::new(client.clone(), &namespace, log.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(actor.run());
-        let controller = Controller::start(&proxy, &namespace, FIRST);
+        let place = Place { namespace, lease };
+        let controller = Controller::start(&proxy, &place, FIRST);
         let controller = Arc::new(Mutex::new(Some(controller)));
         let kill_count = Arc::new(AtomicU32::new(0));
         let (killed, count) = (Arc::clone(&controller), Arc::clone(&kill_count));
-        let (proxied, place) = (proxy.clone(), namespace.clone());
+        let (proxied, killed_at) = (proxy.clone(), place.clone());
         tasks.spawn(async move {
             while kills.recv().await.is_some() {
                 count.fetch_add(1, Ordering::SeqCst);
                 let mut controller = killed.lock().unwrap();
                 controller.take().unwrap().kill();
-                *controller = Some(Controller::start(&proxied, &place, FIRST));
+                *controller = Some(Controller::start(&proxied, &killed_at, FIRST));
             }
         });
         Self {
             client,
-            namespace,
+            place,
             log,
             proxy,
-            is_frozen,
             controller,
             kill_count,
             _tasks: tasks,
@@ -151,12 +208,12 @@ impl World {
     pub(crate) fn restart_controller(&self) {
         let mut controller = self.controller.lock().unwrap();
         controller.take().unwrap().kill();
-        *controller = Some(Controller::start(&self.proxy, &self.namespace, FIRST));
+        *controller = Some(Controller::start(&self.proxy, &self.place, FIRST));
     }
 
     /// Starts a second controller, waits until it stands by, and kills the first for good.
     pub(crate) async fn fail_over(&self) {
-        let second = Controller::start(&self.proxy, &self.namespace, SECOND);
+        let second = Controller::start(&self.proxy, &self.place, SECOND);
         let first = self.controller.lock().unwrap().replace(second);
         assert_eq!(self.leader().await, FIRST, "it keeps what it holds");
         first.unwrap().kill();
@@ -172,7 +229,7 @@ impl World {
     pub(crate) async fn stop_standby(&self) {
         let before = self.lease().await;
         let read_count = self.proxy.lease_read_count();
-        let second = Controller::start(&self.proxy, &self.namespace, SECOND);
+        let second = Controller::start(&self.proxy, &self.place, SECOND);
         wait_for("the second controller to stand by", async || {
             let is_read = self.proxy.lease_read_count() > read_count;
             is_read.then_some(()).ok_or_else(|| read_count.to_string())
@@ -191,35 +248,74 @@ impl World {
     }
 
     async fn lease(&self) -> LeaseSpec {
-        let leases: Api<Lease> = Api::namespaced(self.client.clone(), &self.namespace);
-        leases.get(LEASE).await.unwrap().spec.unwrap()
+        let leases: Api<Lease> = self.api();
+        let lease = answered("the Lease", async || leases.get(LEASE).await).await;
+        lease.spec.unwrap()
     }
 
-    /// What the controller answers on its own port: the status code and the text.
+    /// What the controller answers on its own port: the status code and the text. One that has
+    /// just ended serves again once it was started anew.
     pub(crate) async fn ask(&self, path: &str) -> (u16, String) {
-        let address = self
-            .controller
-            .lock()
-            .unwrap()
-            .as_ref()
-            .and_then(Controller::address);
-        let url = format!("http://{}{path}", address.unwrap());
         let client = reqwest::Client::builder().no_proxy().build().unwrap();
-        let answer = client.get(url).send().await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
+        wait_for("the controller to answer", async || {
+            let address = self.address().ok_or("it does not serve")?;
+            let answer = client.get(format!("http://{address}{path}")).send();
+            let answer = answer.await.map_err(text)?;
+            Ok((answer.status().as_u16(), answer.text().await.map_err(text)?))
+        })
+        .await
     }
 
-    /// Whether ordinary checkpoints are taken.
-    pub(crate) fn freeze(&self) {
-        self.is_frozen.store(true, Ordering::SeqCst);
+    fn address(&self) -> Option<SocketAddr> {
+        let controller = self.controller.lock().unwrap();
+        controller.as_ref().and_then(Controller::address)
+    }
+
+    /// Ends ordinary checkpoints, and waits until the objects and the status tell all that there
+    /// are: the writes that mirror them come seconds apart.
+    pub(crate) async fn freeze(&self) {
+        self.log.lock().is_frozen = true;
+        wait_for("all checkpoints to be told", async || {
+            let objects = self.checkpoints().list(&ListParams::default()).await;
+            let objects = objects.map_err(text)?.items;
+            let status = objects.iter().filter_map(|object| object.status.as_ref());
+            let told: BTreeSet<i64> = status.filter_map(|status| status.id).collect();
+            let job = self.jobs().get(JOB).await.map_err(text)?;
+            let latest = job.status.and_then(|status| status.latest_checkpoint);
+            let latest = latest.map(|latest| latest.id);
+            let taken: BTreeSet<i64> = self.log.lock().ids();
+            let is_told = told == taken && latest.as_ref() == taken.last();
+            is_told
+                .then_some(())
+                .ok_or_else(|| format!("{told:?}, and {latest:?}, of {taken:?}"))
+        })
+        .await;
+    }
+
+    /// The objects of the job, and what its status says, now.
+    pub(crate) async fn look(&self) -> Result<Summary, String> {
+        let seen = Summary::of(&self.client, &self.place.namespace).await;
+        seen.map_err(text)
+    }
+
+    /// The same, once the API server tells it.
+    pub(crate) async fn summary(&self) -> Summary {
+        wait_for("the job's objects", async || self.look().await).await
+    }
+
+    fn api<K>(&self) -> Api<K>
+    where
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
+    {
+        Api::namespaced(self.client.clone(), &self.place.namespace)
     }
 
     fn jobs(&self) -> Api<StreamJob> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.api()
     }
 
     fn checkpoints(&self) -> Api<Checkpoint> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.api()
     }
 
     /// Creates the job, and waits until it is well.
@@ -237,19 +333,17 @@ impl World {
             },
         });
         let job: StreamJob = serde_json::from_value(job).unwrap();
-        self.jobs()
-            .create(&PostParams::default(), &job)
-            .await
-            .unwrap();
+        create(&self.jobs(), &job).await;
         self.status("the job is ready", is_ready).await;
     }
 
     pub(crate) async fn change(&self, spec: Value) {
         let patch = Patch::Merge(json!({"spec": spec}));
-        self.jobs()
-            .patch(JOB, &PatchParams::default(), &patch)
-            .await
-            .unwrap();
+        let (jobs, parameters) = (self.jobs(), PatchParams::default());
+        answered("a changed spec", async || {
+            jobs.patch(JOB, &parameters, &patch).await
+        })
+        .await;
     }
 
     pub(crate) async fn upgrade(&self) {
@@ -274,12 +368,10 @@ impl World {
             "metadata": {"name": "mine"}, "spec": {"jobName": JOB},
         });
         let object: Checkpoint = serde_json::from_value(object).unwrap();
-        self.checkpoints()
-            .create(&PostParams::default(), &object)
-            .await
-            .unwrap();
+        create(&self.checkpoints(), &object).await;
         wait_for("the savepoint", async || {
-            let object = self.checkpoints().get("mine").await.unwrap();
+            let object = self.checkpoints().get("mine").await;
+            let object = object.map_err(text)?;
             let state = object.status.as_ref().map(|status| status.state);
             let is_there = state == Some(CheckpointState::Completed);
             is_there
@@ -306,13 +398,10 @@ impl World {
     }
 
     pub(crate) async fn delete_savepoint(&self) {
-        let parameters = DeleteParams::default();
-        self.checkpoints()
-            .delete("mine", &parameters)
-            .await
-            .unwrap();
+        delete(&self.checkpoints(), "mine").await;
         wait_for("the savepoint to be gone", async || {
-            let object = self.checkpoints().get_opt("mine").await.unwrap();
+            let object = self.checkpoints().get_opt("mine").await;
+            let object = object.map_err(text)?;
             object.map_or(Ok(()), |object| Err(format!("{object:?}")))
         })
         .await;
@@ -331,7 +420,10 @@ impl World {
         }}});
         let (parameters, patch) = (PatchParams::default(), Patch::Merge(status));
         let jobs = self.jobs();
-        let meddled = jobs.patch_status(JOB, &parameters, &patch).await.unwrap();
+        let meddled = answered("a changed status", async || {
+            jobs.patch_status(JOB, &parameters, &patch).await
+        })
+        .await;
         assert!(meddled.status.unwrap().upgrade.is_some());
         self.status("no upgrade is told", |status| status.upgrade.is_none())
             .await;
@@ -339,16 +431,14 @@ impl World {
 
     /// Deletes what stands around the job's pods.
     pub(crate) async fn delete_guards(&self) {
-        let (policies, budgets) = (self.policies(), self.budgets());
-        let parameters = DeleteParams::default();
-        let _ = policies.delete(GUARD, &parameters).await.unwrap();
-        let _ = budgets.delete(GUARD, &parameters).await.unwrap();
+        delete(&self.policies(), GUARD).await;
+        delete(&self.budgets(), GUARD).await;
     }
 
     /// Creates a ConfigMap as the job's own ones are, of a revision that is nowhere else.
     pub(crate) async fn create_leftover(&self) {
         const REVISION: &str = "0a1b2c3d";
-        let job = self.jobs().get(JOB).await.unwrap();
+        let job = answered("the job", async || self.jobs().get(JOB).await).await;
         let owner = job.controller_owner_ref(&()).unwrap();
         let labels = [
             (LABEL_JOB, JOB),
@@ -364,51 +454,48 @@ impl World {
             },
             ..ConfigMap::default()
         };
-        let maps: Api<ConfigMap> = Api::namespaced(self.client.clone(), &self.namespace);
-        maps.create(&PostParams::default(), &map).await.unwrap();
+        create(&self.api(), &map).await;
     }
 
     /// Creates a policy and a budget of the user's own that are named after the job.
     pub(crate) async fn create_namesakes(&self) {
-        let parameters = PostParams::default();
         let policy = json!({
             "apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
             "metadata": {"name": JOB}, "spec": {"podSelector": {"matchLabels": {"app": "web"}}},
         });
         let policy: NetworkPolicy = serde_json::from_value(policy).unwrap();
-        self.policies().create(&parameters, &policy).await.unwrap();
+        create(&self.policies(), &policy).await;
         let budget = json!({
             "apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": JOB},
             "spec": {"minAvailable": 2, "selector": {"matchLabels": {"app": "web"}}},
         });
         let budget: PodDisruptionBudget = serde_json::from_value(budget).unwrap();
-        self.budgets().create(&parameters, &budget).await.unwrap();
+        create(&self.budgets(), &budget).await;
     }
 
     /// The user's own policy and budget, as they are now.
     pub(crate) async fn namesakes(&self) -> (Option<NetworkPolicy>, Option<PodDisruptionBudget>) {
-        let policy = self.policies().get_opt(JOB).await.unwrap();
-        let budget = self.budgets().get_opt(JOB).await.unwrap();
-        (policy, budget)
+        let (policies, budgets) = (self.policies(), self.budgets());
+        let policy = answered("the policy", async || policies.get_opt(JOB).await);
+        let budget = answered("the budget", async || budgets.get_opt(JOB).await);
+        (policy.await, budget.await)
     }
 
     fn policies(&self) -> Api<NetworkPolicy> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.api()
     }
 
     fn budgets(&self) -> Api<PodDisruptionBudget> {
-        Api::namespaced(self.client.clone(), &self.namespace)
+        self.api()
     }
 
     /// Deletes the job, and waits until nothing is left of it.
     pub(crate) async fn delete(&self) {
-        self.jobs()
-            .delete(JOB, &DeleteParams::default())
-            .await
-            .unwrap();
+        delete(&self.jobs(), JOB).await;
         wait_for("nothing to be left", async || {
-            let seen = Summary::of(&self.client, &self.namespace).await;
-            let checkpoints = self.checkpoints().list(&Default::default()).await.unwrap();
+            let seen = self.look().await?;
+            let checkpoints = self.checkpoints().list(&ListParams::default()).await;
+            let checkpoints = checkpoints.map_err(text)?;
             let is_gone = seen == nothing() && checkpoints.items.is_empty();
             is_gone
                 .then_some(())
@@ -420,7 +507,8 @@ impl World {
 
     async fn status(&self, what: &str, is_so: impl Fn(&StreamJobStatus) -> bool) {
         wait_for(what, async || {
-            let job = self.jobs().get(JOB).await.unwrap();
+            let job = self.jobs().get(JOB).await;
+            let job = job.map_err(text)?;
             let generation = job.metadata.generation;
             let status = job.status.unwrap_or_default();
             let is_current = status.observed_generation == generation;
