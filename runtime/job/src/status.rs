@@ -70,12 +70,20 @@ impl JobStatus {
 
     /// Takes note of what the log retains now; each of them that can be read was added by itself.
     pub(crate) fn set_retained(&self, retained: &[LogNumber]) {
+        self.lock().set_retained(retained);
+    }
+
+    /// Takes note of a checkpoint that has completed, and of what the log retains since then:
+    /// nobody sees it beside the one that went for it.
+    pub(crate) fn complete_checkpoint(
+        &self,
+        number: LogNumber,
+        manifest: Manifest,
+        retained: &[LogNumber],
+    ) {
         let mut inner = self.lock();
-        inner
-            .checkpoints
-            .retain(|number, _| retained.contains(number));
-        inner.note_damaged(retained);
-        inner.job.last_checkpoint = inner.newest_checkpoint();
+        inner.checkpoints.insert(number, manifest);
+        inner.set_retained(retained);
     }
 
     /// Takes note of a retained checkpoint.
@@ -168,6 +176,13 @@ impl JobStatus {
 }
 
 impl Inner {
+    fn set_retained(&mut self, retained: &[LogNumber]) {
+        self.checkpoints
+            .retain(|number, _| retained.contains(number));
+        self.note_damaged(retained);
+        self.job.last_checkpoint = self.newest_checkpoint();
+    }
+
     /// What is retained but was not read. Ids ascend in the log, so what a later entry has bounds
     /// them; it counts on when that one is retained no more.
     fn note_damaged(&mut self, retained: &[LogNumber]) {

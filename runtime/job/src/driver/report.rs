@@ -63,9 +63,8 @@ impl Driver {
             return;
         };
         let checkpoint = CheckpointView::new(entry.number, manifest);
-        let retained = entry.retained.clone();
-        self.status.add_checkpoint(entry.number, manifest.clone());
-        self.status.set_retained(&retained);
+        self.status
+            .complete_checkpoint(entry.number, manifest.clone(), &entry.retained);
         self.publish(JobEvent::CheckpointCompleted { checkpoint });
     }
 
