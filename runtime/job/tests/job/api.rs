@@ -11,6 +11,7 @@ fn served_job() -> TestJob {
     let mut job = TestJob::new();
     job.plan.count = 1_000_000;
     job.plan.pause_us = 1000;
+    job.hold_end();
     job.config["listenAddress"] = json!("127.0.0.1:0");
     job
 }
@@ -61,9 +62,7 @@ fn a_savepoint_is_taken_looked_at_and_given_up() {
     let job = served_job();
     let mut process = job.start();
     let client = Client::of(&mut process);
-    process.wait_for("checkpointCompleted", |event| {
-        event["checkpoint"]["sizeBytes"] != 0
-    });
+    process.wait_for_state();
     let (status, answer) = client.post("/v1/savepoints", &Value::Null);
     assert_eq!(status, 201, "{answer}");
     let id = answer["checkpoint"].as_u64().unwrap();
@@ -130,6 +129,7 @@ fn a_rescale_goes_on_at_the_new_parallelism_and_a_stop_ends_with_a_savepoint() {
     assert_eq!(end(&events)["checkpoint"], answer["checkpoint"]);
 
     job.plan.pause_us = 0;
+    job.may_end();
     job.config["checkpoint"]["intervalMs"] = json!(1000);
     assert_eq!(job.run().0, 0);
     job.assert_exact();

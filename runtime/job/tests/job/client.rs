@@ -67,10 +67,26 @@ impl Client {
         )
     }
 
-    /// Waits until the job does this; gives the whole job.
+    /// Waits until the job does this; gives the whole job as it was then.
     pub(crate) fn wait_for_phase(&self, phase: &str) -> Value {
-        self.wait_until(phase, |client| client.json("/v1/job")["phase"] == phase);
-        self.json("/v1/job")
+        self.wait_for_job(phase, |job| job["phase"] == phase)
+    }
+
+    /// Waits until the job is blocked for this reason: a slow store may block it for another one
+    /// first.
+    pub(crate) fn wait_until_blocked(&self, category: &str) -> Value {
+        self.wait_for_job(category, |job| {
+            job["phase"] == "Blocked" && job["category"] == category
+        })
+    }
+
+    fn wait_for_job(&self, what: &str, condition: impl Fn(&Value) -> bool) -> Value {
+        let mut job = Value::Null;
+        self.wait_until(what, |client| {
+            job = client.json("/v1/job");
+            condition(&job)
+        });
+        job
     }
 
     pub(crate) fn delete(&self, path: &str) -> u16 {
@@ -89,7 +105,7 @@ impl Client {
         )
     }
 
-    pub(crate) fn wait_until(&self, what: &str, condition: impl Fn(&Self) -> bool) {
+    pub(crate) fn wait_until(&self, what: &str, mut condition: impl FnMut(&Self) -> bool) {
         let deadline = Instant::now() + LIMIT;
         while !condition(self) {
             assert!(

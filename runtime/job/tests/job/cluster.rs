@@ -25,6 +25,7 @@ fn a_held_job_runs_once_it_is_let_go_and_stays_when_it_is_over() {
     let mut job = TestJob::on_a_cluster(7);
     job.plan.count = 20_000;
     job.plan.pause_us = 0;
+    job.may_end();
     job.config["hold"] = json!(true);
     let (process, client) = start(&job);
     let view = client.wait_for_phase("Holding");
@@ -141,8 +142,7 @@ fn a_store_that_cannot_be_used_blocks_the_job_until_it_can() {
     fs::write(&file, "").unwrap();
     job.config["storage"]["url"] = json!(file.join("state"));
     let (process, client) = start(&job);
-    let view = client.wait_for_phase("Blocked");
-    assert_eq!(view["category"], "NotAFolder", "{view}");
+    let view = client.wait_until_blocked("NotAFolder");
     assert!(
         view["reason"].as_str().unwrap().contains("file/state"),
         "{view}"
@@ -162,8 +162,7 @@ fn a_blocked_job_that_is_stopped_stays_stopped() {
     let folder = job.path("nowhere/default/numbers");
     job.config["startFrom"] = json!({"kind": "Checkpoint", "folder": folder});
     let (process, client) = start(&job);
-    let view = client.wait_for_phase("Blocked");
-    assert_eq!(view["category"], "CheckpointMissing", "{view}");
+    client.wait_until_blocked("CheckpointMissing");
     let (status, answer) = client.post("/v1/stop", &json!({"savepoint": false}));
     assert_eq!((status, &answer["checkpoint"]), (200, &Value::Null));
     client.wait_for_phase("Stopped");
@@ -175,15 +174,14 @@ fn a_blocked_job_that_is_stopped_stays_stopped() {
 fn state_that_does_not_fit_blocks_a_held_job_with_the_operators() {
     let mut job = TestJob::on_a_cluster(1);
     let (mut process, _) = start(&job);
-    process.wait_for_checkpoint();
+    process.wait_for_state();
     end(process);
     job.config["startGeneration"] = json!(2);
     job.config["hold"] = json!(true);
     job.plan.keeps_text = true;
     let before = job.files();
     let (process, client) = start(&job);
-    let view = client.wait_for_phase("Blocked");
-    assert_eq!(view["category"], "StateIncompatible", "{view}");
+    let view = client.wait_until_blocked("StateIncompatible");
     assert!(
         view["reason"].as_str().unwrap().contains("`count`"),
         "{view}"
@@ -196,7 +194,7 @@ fn state_that_does_not_fit_blocks_a_held_job_with_the_operators() {
 fn a_damaged_checkpoint_blocks_the_job_until_it_is_repaired() {
     let mut job = TestJob::on_a_cluster(1);
     let (mut process, _) = start(&job);
-    process.wait_for_checkpoint();
+    process.wait_for_state();
     end(process);
     let is_state = |path: &PathBuf| path.extension().is_some_and(|it| it == "arrow");
     let files: Vec<_> = job
@@ -210,8 +208,7 @@ fn a_damaged_checkpoint_blocks_the_job_until_it_is_repaired() {
     }
     job.plan.pause_us = 200;
     let (process, client) = start(&job);
-    let view = client.wait_for_phase("Blocked");
-    assert_eq!(view["category"], "CheckpointUnreadable", "{view}");
+    let view = client.wait_until_blocked("CheckpointUnreadable");
     assert!(
         view["reason"].as_str().unwrap().contains(".arrow"),
         "{view}"
@@ -244,8 +241,7 @@ fn a_rescaled_job_that_is_blocked_and_heals_goes_on_at_its_new_parallelism() {
         fs::write(path, "damaged").unwrap();
     }
     fs::write(&trigger, "").unwrap();
-    let view = client.wait_for_phase("Blocked");
-    assert_eq!(view["category"], "CheckpointUnreadable", "{view}");
+    client.wait_until_blocked("CheckpointUnreadable");
     for (path, content) in &files {
         fs::write(path, content).unwrap();
     }

@@ -148,6 +148,7 @@ impl TestJob {
         let mut job = Self::new();
         job.plan.count = 1_000_000;
         job.plan.pause_us = 1000;
+        job.hold_end();
         job.config["listenAddress"] = json!("127.0.0.1:0");
         job.config["linger"] = json!(true);
         job.config["onTerminate"] = json!("Checkpoint");
