@@ -3,7 +3,6 @@
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpStream;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -12,8 +11,6 @@ use crate::support::{LIMIT, TestJob};
 
 /// More connections than the server has open at once.
 const SILENT_COUNT: usize = 200;
-/// How long a probe in a pod waits for its answer.
-const PROBE_LIMIT: Duration = Duration::from_secs(5);
 
 fn silent_clients(address: &str) -> Vec<TcpStream> {
     let connect = |_| TcpStream::connect(address).unwrap();
@@ -26,13 +23,13 @@ fn silent_clients_make_room_for_a_probe() {
     let mut process = job.start();
     let address = process.address();
     let mut silent = silent_clients(&address);
-    let probe = Client::at(&address, PROBE_LIMIT);
+    let probe = Client::at(&address, LIMIT);
     assert_eq!(probe.get("/livez"), (200, "ok\n".to_owned()));
     // The longest idle one had to go for it.
     silent[0].set_read_timeout(Some(LIMIT)).unwrap();
     assert!(matches!(silent[0].read(&mut [0]), Ok(0) | Err(_)));
     silent.extend(silent_clients(&address));
-    let probe = Client::at(&address, PROBE_LIMIT);
+    let probe = Client::at(&address, LIMIT);
     assert_eq!(probe.get("/livez"), (200, "ok\n".to_owned()));
 }
 
@@ -51,7 +48,7 @@ fn who_waits_for_the_job_is_not_taken_for_silent() {
     process.wait_for("phaseChanged", |event| event["phase"] == "Stopping");
 
     let _silent = silent_clients(&address);
-    let probe = Client::at(&address, PROBE_LIMIT);
+    let probe = Client::at(&address, LIMIT);
     assert_eq!(probe.get("/livez").0, 200);
     job.go_on();
     let (status, answer) = stopping.join().unwrap();
