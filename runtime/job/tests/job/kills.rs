@@ -28,34 +28,32 @@ fn a_job_that_is_never_killed_counts_exactly() {
 fn a_hundred_kills_at_changing_parallelism_change_nothing() {
     let mut random = Random::seeded(0x5eed);
     let mut job = TestJob::new();
-    // Long enough for every kill to find it at work: the process is killed in its first 150 ms.
-    job.plan.count = 100_000;
-    job.plan.pause_us = 500;
-    let mut kill_count = 0;
-    while kill_count < KILL_COUNT {
+    job.plan.count = 300_000;
+    job.plan.pause_us = 2000;
+    job.hold_end();
+    let mut is_any_complete = false;
+    for kill_index in 0..KILL_COUNT {
         job.config["parallelism"] = json!(1 + random.below(4));
         let mut process = job.start();
-        thread::sleep(Duration::from_millis(10 + random.below(140)));
-        if !process.is_running() {
-            // The whole job is done; it begins anew in another folder.
-            job.assert_exact();
-            job = anew(&job);
-            continue;
+        // In turns while it starts, while it works, and behind a checkpoint.
+        if kill_index % 2 == 1 {
+            let running = process.wait_for("phaseChanged", |event| event["phase"] == "Running");
+            let is_restored = running["restoredCheckpoint"].is_u64();
+            assert!(is_restored || !is_any_complete, "it began anew: {running}");
         }
+        if kill_index % 4 == 3 {
+            process.wait_for_checkpoint();
+            is_any_complete = true;
+        }
+        thread::sleep(Duration::from_millis(10 + random.below(140)));
+        assert!(process.is_running(), "it ended by itself");
         process.kill();
-        kill_count += 1;
     }
     job.plan.pause_us = 0;
+    job.may_end();
     let (code, events) = job.run();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();
-}
-
-fn anew(job: &TestJob) -> TestJob {
-    let mut new = TestJob::new();
-    new.plan.count = job.plan.count;
-    new.plan.pause_us = job.plan.pause_us;
-    new
 }
 
 #[test]
