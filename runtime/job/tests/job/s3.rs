@@ -8,11 +8,15 @@ use serde_json::{Value, json};
 use tidegate_testkit::{FaultPlan, FaultProxy, Random, S3Flavour, S3Server};
 
 use crate::client::Client;
-use crate::support::{Process, TestJob, end};
+use crate::support::{Process, TestJob, end, named};
 
 const BUCKET: &str = "tidegate-test";
 /// Kills with each make of server.
 const KILL_COUNT: usize = 10;
+/// Starts in a row that a failing network may end.
+const START_COUNT: usize = 8;
+/// Times that a store goes away, until one of them fails a checkpoint.
+const OUTAGE_COUNT: usize = 10;
 /// Of a thousand requests, so many meet each kind of fault.
 const FAULTS_PER_MILLE: u64 = 20;
 
@@ -30,6 +34,46 @@ fn job_at(server: &S3Server, endpoint: &str) -> TestJob {
     job
 }
 
+/// Asserts that a process gave up since its store failed it too often in a row.
+fn assert_store_failed(code: i32, events: &[Value], stderr: &str) {
+    let is_at_start = stderr.contains("checkpoints cannot be kept in")
+        && !stderr.contains("cannot hold a checkpoint log");
+    let ended = named(events, "ended");
+    let is_later = ended
+        .iter()
+        .any(|it| it["category"] == "StorageUnavailable");
+    assert!(
+        code == 1 && (is_at_start || is_later),
+        "{code}; {events:#?}\n{stderr}"
+    );
+}
+
+/// The job at work, and what it goes on from. It is started again as by whoever runs it.
+fn running(job: &TestJob) -> (Process, Value) {
+    for _ in 0..START_COUNT {
+        let mut process = job.start();
+        let is_running = |event: &Value| event["phase"] == "Running";
+        if let Ok(event) = process.find(&["phaseChanged"], is_running) {
+            return (process, event["restoredCheckpoint"].clone());
+        }
+        let (code, events, stderr) = process.wait_with_stderr();
+        assert_store_failed(code, &events, &stderr);
+    }
+    panic!("it does not start");
+}
+
+/// Runs the job to its end.
+fn finish(job: &TestJob) {
+    for _ in 0..START_COUNT {
+        let (code, events, stderr) = job.start().wait_with_stderr();
+        if code == 0 {
+            return;
+        }
+        assert_store_failed(code, &events, &stderr);
+    }
+    panic!("it does not end");
+}
+
 fn kills_on(flavour: S3Flavour) {
     let server = S3Server::start(flavour).unwrap();
     server.create_bucket(BUCKET).unwrap();
@@ -39,19 +83,30 @@ fn kills_on(flavour: S3Flavour) {
     let mut job = job_at(&server, &proxy.endpoint());
     job.plan.count = 300_000;
     job.plan.pause_us = 2000;
-    for _ in 0..KILL_COUNT {
+    job.hold_end();
+    let mut is_any_complete = false;
+    for kill_index in 0..KILL_COUNT {
         job.config["parallelism"] = json!(1 + random.below(4));
-        let mut process = job.start();
-        process.wait_for("phaseChanged", |event| event["phase"] == "Running");
-        thread::sleep(Duration::from_millis(random.below(800)));
-        if !process.is_running() {
-            break;
+        let (mut process, restored) = running(&job);
+        assert!(restored.is_u64() || !is_any_complete, "it began anew");
+        if kill_index % 2 == 1 {
+            is_any_complete |= process.find(&["checkpointCompleted"], |_| true).is_ok();
         }
-        process.kill();
+        thread::sleep(Duration::from_millis(random.below(800)));
+        if process.is_running() {
+            process.kill();
+        } else {
+            let (code, events, stderr) = process.wait_with_stderr();
+            assert_store_failed(code, &events, &stderr);
+        }
     }
+    assert!(
+        is_any_complete,
+        "every run ended before its first checkpoint"
+    );
     job.plan.pause_us = 0;
-    let (code, events) = job.run();
-    assert_eq!(code, 0, "{events:#?}");
+    job.may_end();
+    finish(&job);
     job.assert_exact();
     assert!(proxy.counts().injected() > 0, "the network never failed");
 }
@@ -75,19 +130,23 @@ fn a_store_that_is_away_for_a_while_fails_checkpoints_and_not_the_job() {
     job.plan.count = 60_000;
     job.plan.pause_us = 3000;
     job.config["checkpoint"]["timeoutMs"] = json!(500);
+    job.hold_end();
     let mut process = job.start();
+    // One that is being appended to the log is not given up: it completes when the store is back.
+    let is_failed = (0..OUTAGE_COUNT).any(|_| {
+        process.wait_for_checkpoint();
+        proxy.set_down(true);
+        let told = process.wait_for_any(&["checkpointFailed", "storeUnavailable"], |_| true);
+        assert!(told["reason"].is_string());
+        proxy.set_down(false);
+        told["event"] == "checkpointFailed"
+    });
+    assert!(is_failed, "each one was being appended");
     process.wait_for_checkpoint();
-    proxy.set_down(true);
-    let failed = process.wait_for("checkpointFailed", |_| true);
-    assert!(failed["reason"].is_string());
-    proxy.set_down(false);
-    process.wait_for_checkpoint();
+    job.may_end();
     let (code, events) = process.wait();
     assert_eq!(code, 0, "{events:#?}");
-    assert!(
-        crate::support::named(&events, "attemptFailed").is_empty(),
-        "{events:#?}"
-    );
+    assert!(named(&events, "attemptFailed").is_empty(), "{events:#?}");
     job.assert_exact();
 }
 
@@ -136,6 +195,7 @@ fn another_store_s_savepoint_starts_a_job_with_the_state_in_s3() {
     let mut job = job_at(&server, &server.endpoint());
     job.plan.count = 30_000;
     job.plan.pause_us = 1000;
+    job.hold_end();
     let mut process = job.start();
     process.wait_for_checkpoint();
     process.signal("INT");
@@ -148,6 +208,7 @@ fn another_store_s_savepoint_starts_a_job_with_the_state_in_s3() {
         json!({"kind": "Checkpoint", "folder": folder, "checkpointId": savepoint});
     job.config["name"] = json!("other");
     job.plan.pause_us = 0;
+    job.may_end();
     let (code, events) = job.run();
     assert_eq!(code, 0, "{events:#?}");
     job.assert_exact();
@@ -166,11 +227,7 @@ fn cluster_job_at(server: &S3Server, endpoint: &str) -> TestJob {
 fn blocked(job: &TestJob, category: &str) -> (Process, Client) {
     let mut process = job.start();
     let client = Client::of(&mut process);
-    client.wait_until(category, |client| {
-        let view = client.json("/v1/job");
-        view["phase"] == "Blocked" && view["category"] == category
-    });
-    let view = client.json("/v1/job");
+    let view = client.wait_until_blocked(category);
     assert!(
         view["reason"]
             .as_str()
