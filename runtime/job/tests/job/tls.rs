@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use serde_json::json;
+use tidegate_testkit::PortLease;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio_rustls::rustls::{ClientConfig, ClientConnection, RootCertStore, Stream};
@@ -181,9 +182,8 @@ fn beside_the_secure_api_only_health_and_metrics_are_served_in_the_clear() {
         "address": "127.0.0.1:0", "certificateFolder": folder,
         "serverNames": [SERVER], "clientNames": [CONTROLLER],
     });
-    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = free.local_addr().unwrap().port();
-    drop(free);
+    let lease = PortLease::take().unwrap();
+    let port = lease.port();
     job.config["listenAddress"] = json!(format!("127.0.0.1:{port}"));
     let mut process = job.start();
     process.wait_for("phaseChanged", |event| event["phase"] == "Running");
