@@ -35,7 +35,7 @@ fn a_savepoint_by_hand_starts_a_second_job() {
         "the second job commits more than a line a key",
         SOON,
         || {
-            let lines = second.lines();
+            let lines = second.lines()?;
             let least = lines.iter().map(|line| line.index).min();
             if lines.len() > 2000 {
                 Ok(least)
@@ -45,10 +45,8 @@ fn a_savepoint_by_hand_starts_a_second_job() {
         },
     );
     assert!(least > Some(0), "it began afresh, at index {least:?}");
-    let history = second.history_after(&first);
-    history
-        .check()
-        .expect("the second goes on exactly where the savepoint stood");
+    let what = "the second goes on exactly where the savepoint stood";
+    until(what, SOON, || second.history_after(&first)?.check());
     first.wait_results_beyond(committed + 500);
 }
 
@@ -105,19 +103,25 @@ fn mirrored(space: &Space) -> BTreeSet<i64> {
 /// The numbers of the checkpoints that the log retains, as its highest entry says in the bucket.
 fn retained(space: &Space) -> BTreeSet<i64> {
     let folder = format!("checkpoints/{}/counts/log/", space.namespace);
-    let mut names = bucket::list(space, &folder);
-    names.sort();
-    let entry = |name: &String| -> Value {
-        serde_json::from_str(&bucket::read(space, name)).expect("an entry")
-    };
-    let highest = entry(names.last().expect("the log has entries"));
-    let numbers = highest["retained"].as_array().expect("numbers").clone();
-    let entries = names.iter().map(entry);
-    let kept = entries.filter(|entry| numbers.contains(&entry["number"]));
-    let ids = kept.filter_map(|entry| entry["checkpoint"]["checkpoint"].as_i64());
-    let ids: BTreeSet<i64> = ids.collect();
-    assert!(!ids.is_empty(), "{highest}");
-    ids
+    // What is not retained may go between a listing and a read, and with a later entry what was.
+    until("the log tells what it retains", SOON, || {
+        let names = bucket::try_list(space, &folder)?;
+        let entry = |name: &str| -> Result<Value, String> {
+            let text = bucket::read(space, name)?;
+            serde_json::from_str(&text).map_err(|error| format!("{name}: {error}"))
+        };
+        let highest = entry(names.iter().max().ok_or("the log has no entry")?)?;
+        let numbers = highest["retained"].as_array().into_iter().flatten();
+        let numbers = numbers.filter_map(Value::as_u64);
+        let kept = numbers.map(|number| entry(&format!("{folder}{number:020}.json")));
+        let ids = kept.map(|kept| Ok(kept?["checkpoint"]["checkpoint"].as_i64()));
+        let ids: Result<BTreeSet<Option<i64>>, String> = ids.collect();
+        let ids: BTreeSet<i64> = ids?.into_iter().flatten().collect();
+        match ids.is_empty() {
+            true => Err(highest.to_string()),
+            false => Ok(ids),
+        }
+    })
 }
 
 #[test]
@@ -156,7 +160,8 @@ fn the_policy_delete_removes_every_file_of_the_job_and_no_other() {
     savepoint(&space, "counts", "manual");
     space.kubectl(&["delete", "streamjob", "counts", "--timeout=200s"]);
     let folder = format!("checkpoints/{}/counts/", space.namespace);
-    assert_eq!(bucket::list(&space, &folder), Vec::<String>::new());
+    let left = bucket::list(&space, &folder);
+    assert_eq!(left, Vec::<String>::new());
     let others = format!("checkpoints/{}/counts-2/", space.namespace);
     assert!(!bucket::list(&space, &others).is_empty());
     assert!(

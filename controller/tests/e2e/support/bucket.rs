@@ -6,26 +6,38 @@ use std::sync::OnceLock;
 use opendal::services::S3;
 use opendal::{HttpTransporter, OperationContext, Operator};
 use opendal_http_transport_reqwest::ReqwestTransport;
+use tidegate_testkit::cluster::Cluster;
 use tokio::runtime::Runtime;
 
-use super::Space;
+use super::{SOON, Space, until};
 
 /// The names of all objects below a prefix.
 pub(crate) fn list(space: &Space, prefix: &str) -> Vec<String> {
-    let bucket = open(space);
-    let entries = wait(async { bucket.list_with(prefix).recursive(true).await });
-    let entries = entries.expect("the bucket can be listed");
+    let what = format!("a listing of {prefix}");
+    until(&what, SOON, || try_list(space, prefix))
+}
+
+/// The same by one look.
+///
+/// # Errors
+/// The server does not answer.
+pub(crate) fn try_list(space: &Space, prefix: &str) -> Result<Vec<String>, String> {
+    let list = space.objects.list_with(prefix).recursive(true);
+    let entries = wait(async { list.await }).map_err(|error| error.to_string())?;
     let files = entries
         .into_iter()
         .filter(|entry| entry.metadata().is_file());
-    files.map(|entry| entry.path().to_owned()).collect()
+    Ok(files.map(|entry| entry.path().to_owned()).collect())
 }
 
 /// An object's text.
-pub(crate) fn read(space: &Space, name: &str) -> String {
-    let bucket = open(space);
-    let bytes = wait(async { bucket.read(name).await }).expect("a listed object can be read");
-    String::from_utf8(bytes.to_vec()).expect("text")
+///
+/// # Errors
+/// The server does not answer, or the object is gone.
+pub(crate) fn read(space: &Space, name: &str) -> Result<String, String> {
+    let bytes = wait(async { space.objects.read(name).await });
+    let bytes = bytes.map_err(|error| format!("{name}: {error}"))?;
+    Ok(String::from_utf8(bytes.to_vec()).expect("text"))
 }
 
 /// Objects that were damaged, as they were before.
@@ -36,7 +48,7 @@ pub(crate) struct Damaged<'a> {
 
 /// Flips a byte in the middle of each object below a prefix.
 pub(crate) fn damage<'a>(space: &'a Space, prefix: &str) -> Damaged<'a> {
-    let bucket = open(space);
+    let bucket = &space.objects;
     let mut whole = Vec::new();
     for name in list(space, prefix) {
         let bytes = wait(async { bucket.read(&name).await })
@@ -55,17 +67,18 @@ pub(crate) fn damage<'a>(space: &'a Space, prefix: &str) -> Damaged<'a> {
 impl Damaged<'_> {
     /// Puts the objects back as they were.
     pub(crate) fn restore(self) {
-        let bucket = open(self.space);
+        let bucket = &self.space.objects;
         for (name, bytes) in self.whole {
             wait(async { bucket.write(&name, bytes).await }).expect("it is overwritten");
         }
     }
 }
 
-fn open(space: &Space) -> Operator {
-    let s3 = space.cluster.s3().expect("an S3 server");
+/// A bucket of the cluster's S3 server, with connections of its own.
+pub(super) fn open(cluster: &Cluster, bucket: &str) -> Operator {
+    let s3 = cluster.s3().expect("an S3 server");
     let builder = S3::default()
-        .bucket(&space.bucket)
+        .bucket(bucket)
         .endpoint(&s3.endpoint)
         .region(&s3.region)
         .access_key_id(&s3.access_key)

@@ -12,9 +12,6 @@ use super::{Space, results};
 /// Keys that the generator spreads its records over.
 pub(super) const KEYS: u64 = 50;
 
-/// By when a listing has what was committed when it began.
-const LISTING_SETTLES: Duration = Duration::from_secs(5);
-
 /// A job that counts, under test in a space.
 pub(crate) struct Job<'a> {
     pub(crate) space: &'a Space,
@@ -174,15 +171,11 @@ impl<'a> Job<'a> {
     /// A listing is no snapshot: while files are added, it may have a later one and lack an earlier
     /// one. So a fault counts only if it stays.
     pub(crate) fn checked_results(&self) -> Counts {
-        until(
-            "each record is counted exactly once",
-            LISTING_SETTLES,
-            || {
-                let mut counts = Counts::new(KEYS, 0);
-                counts.add(&results::read(self.space, &self.output))?;
-                counts.check().map(|_| counts)
-            },
-        )
+        until("each record is counted exactly once", SOON, || {
+            let mut counts = Counts::new(KEYS, 0);
+            counts.add(&results::read(self.space, &self.output)?)?;
+            counts.check().map(|_| counts)
+        })
     }
 
     /// Waits until more than `count` records are committed, checking all of them.

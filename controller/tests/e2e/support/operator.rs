@@ -27,21 +27,17 @@ pub(crate) fn installed() -> &'static Cluster {
 }
 
 /// The pod that leads, as its Lease tells.
-pub(crate) fn leader() -> String {
-    let cluster = installed();
-    let text = cluster.kubectl(&[
-        "get",
-        "leases",
-        "--namespace",
-        NAMESPACE,
-        "--output",
-        "json",
-    ]);
-    let leases: Value = serde_json::from_str(&text.expect("leases")).expect("JSON");
-    let holder = leases["items"][0]["spec"]["holderIdentity"]
-        .as_str()
-        .unwrap_or_default();
-    holder.to_owned()
+///
+/// # Errors
+/// The API server does not answer, or nobody leads.
+fn leader() -> Result<String, String> {
+    let get = ["get", "leases", "--namespace", NAMESPACE];
+    let text = installed().kubectl(&[&get[..], &["--output", "json"]].concat());
+    let text = text.map_err(|error| error.to_string())?;
+    let leases: Value = serde_json::from_str(&text).expect("JSON");
+    let holder = leases["items"][0]["spec"]["holderIdentity"].as_str();
+    let holder = holder.filter(|holder| !holder.is_empty());
+    holder.map(str::to_owned).ok_or(text)
 }
 
 /// SIGKILLs the controller that leads. Its pod is replaced, since kubelet would let a container
@@ -49,7 +45,7 @@ pub(crate) fn leader() -> String {
 pub(crate) fn kill_leader() {
     let cluster = installed();
     until("the leading controller is killed", SOON, || {
-        let pod = leader();
+        let pod = leader()?;
         let pids = cluster.pids_of_container(NAMESPACE, &pod, "controller");
         let pids = pids.map_err(|error| error.to_string())?;
         let first = pids.first().ok_or_else(|| format!("no process in {pod}"))?;
@@ -84,12 +80,12 @@ pub(crate) fn restart_count() -> i64 {
 
 /// What the leading controller's `/metrics` gives.
 pub(crate) fn metrics() -> String {
-    let cluster = installed();
-    let path = format!(
-        "/api/v1/namespaces/{NAMESPACE}/pods/{}:8080/proxy/metrics",
-        leader()
-    );
-    cluster
-        .kubectl(&["get", "--raw", &path])
-        .expect("the controller's metrics")
+    until("the controller's metrics", SOON, || {
+        let path = format!(
+            "/api/v1/namespaces/{NAMESPACE}/pods/{}:8080/proxy/metrics",
+            leader()?
+        );
+        let metrics = installed().kubectl(&["get", "--raw", &path]);
+        metrics.map_err(|error| error.to_string())
+    })
 }

@@ -4,11 +4,12 @@ use std::process::Output;
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use std::time::Duration;
 
+use opendal::Operator;
 use serde_json::{Value, json};
 use tidegate_testkit::cluster::Cluster;
 
 use super::wait::{SOON, until};
-use super::{objects, operator};
+use super::{bucket, objects, operator};
 
 /// Held by every test, and alone by one that harms the whole cluster.
 static CLUSTER_IN_USE: RwLock<()> = RwLock::new(());
@@ -24,6 +25,8 @@ pub(crate) struct Space {
     pub(crate) cluster: &'static Cluster,
     pub(crate) namespace: String,
     pub(crate) bucket: String,
+    /// What is in the bucket.
+    pub(super) objects: Operator,
 }
 
 impl Space {
@@ -53,16 +56,15 @@ impl Space {
             _use: in_use,
             cluster,
             namespace,
+            objects: bucket::open(cluster, &bucket),
             bucket,
         };
         let s3 = cluster.s3().expect("an S3 server");
         let restricted = json!({"pod-security.kubernetes.io/enforce": "restricted"});
-        let object = json!({
+        space.apply(&json!({
             "apiVersion": "v1", "kind": "Namespace",
             "metadata": {"name": space.namespace, "labels": restricted},
-        });
-        let applied = cluster.kubectl_with(&["apply", "-f", "-"], &object.to_string());
-        applied.expect("a namespace");
+        }));
         space.apply(&json!({
             "apiVersion": "v1", "kind": "Secret", "metadata": {"name": "storage"},
             "stringData": {
@@ -86,25 +88,37 @@ impl Space {
     /// Applies an object in the namespace.
     pub(crate) fn apply(&self, object: &Value) {
         let arguments = ["apply", "-f", "-"];
-        let output = self.try_kubectl(&arguments, Some(&object.to_string()));
-        succeeded(&arguments, &output);
+        until("the API server takes an object", SOON, || {
+            let output = self.try_kubectl(&arguments, Some(&object.to_string()));
+            let error = String::from_utf8_lossy(&output.stderr);
+            // It could not, which is no refusal; etcd was too slow.
+            let is_unable = error.contains("(InternalError)") || error.contains("(Timeout)");
+            if is_unable {
+                return Err(error.into_owned());
+            }
+            succeeded(&arguments, &output);
+            Ok(())
+        });
     }
 
     /// An object, if there is one.
     pub(crate) fn find(&self, kind: &str, name: &str) -> Option<Value> {
-        let path = format!("{}/{name}", objects::path(&self.namespace, kind));
-        objects::get(self.cluster, &path).expect("an answer of the API server")
+        self.get(&format!("{}/{name}", objects::path(&self.namespace, kind)))
     }
 
     /// All objects of a kind that a selector includes.
     pub(crate) fn list(&self, kind: &str, selector: &str) -> Vec<Value> {
         let selector = selector.replace('=', "%3D");
         let path = objects::path(&self.namespace, kind);
-        let list = objects::get(self.cluster, &format!("{path}?labelSelector={selector}"));
-        let list = list
-            .expect("an answer of the API server")
-            .unwrap_or_default();
+        let list = self.get(&format!("{path}?labelSelector={selector}"));
+        let list = list.unwrap_or_default();
         list["items"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// What is at a path, once the API server tells it.
+    fn get(&self, path: &str) -> Option<Value> {
+        let what = format!("an answer for {path}");
+        until(&what, SOON, || objects::get(self.cluster, path))
     }
 
     /// Waits until an object satisfies `holds`, which says what it is about.
