@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use tidegate_testkit::cluster::Cluster;
 
-use crate::support::{Job, SOON, Space, operator, until};
+use crate::support::{Job, SOON, Space, operator};
 
 /// The annotation with the template that a Deployment was made with.
 const MADE: &str = "tidegate.dev/pod-template";
@@ -70,10 +70,7 @@ fn another_versions_template(job: &Job<'_>) -> String {
     let before = job.pod();
     job.space
         .kubectl(&["patch", "deployment", name, "--patch", &patch.to_string()]);
-    until("the pod is replaced", SOON, || match job.pod() {
-        pod if pod == before => Err(pod),
-        _ => Ok(()),
-    });
+    job.wait_other_pod(&before);
     job.wait_ready();
     name.to_owned()
 }
@@ -122,14 +119,8 @@ fn a_job_outlives_the_chart_and_is_looked_after_again() {
     let forget = cluster.kubectl(&[&["delete", "secret", "tidegate-ca"], &system[..]].concat());
     forget.expect("the authority is gone");
     restored.install();
-    until(
-        "the job has a certificate that counts",
-        SOON,
-        || match job.pod() {
-            same if same == pod => Err(same),
-            _ => Ok(()),
-        },
-    );
+    // With a certificate that counts.
+    job.wait_other_pod(&pod);
     job.wait_ready();
     job.survives(|| {});
 }

@@ -29,16 +29,16 @@ impl Job<'_> {
         let cluster = self.space.cluster;
         let pid = until(&format!("process {index} of {pod}"), SOON, || {
             let pids = cluster.pids_of_container(&self.space.namespace, &pod, "job");
-            let pids = pids.expect("the container's processes");
+            let pids = pids.map_err(|error| error.to_string())?;
             pids.get(index).copied().ok_or_else(|| format!("{pids:?}"))
         });
         cluster.kill_process(pid).expect("SIGKILL");
     }
+}
 
-    fn restarts(&self) -> i64 {
-        let job = self.space.find("streamjob", &self.name).unwrap_or_default();
-        job["status"]["restarts"].as_i64().unwrap_or(0)
-    }
+/// How often the job was restarted, as its object tells.
+fn restarts(job: &Value) -> i64 {
+    job["status"]["restarts"].as_i64().unwrap_or(0)
 }
 
 #[test]
@@ -69,7 +69,7 @@ fn a_job_that_is_applied_becomes_ready_and_its_results_are_complete_files() {
         "wait",
         "--for=condition=Ready",
         "streamjob/counts",
-        "--timeout=5s",
+        "--timeout=180s",
     ];
     space.kubectl(&wait);
     until(
@@ -90,6 +90,7 @@ fn a_pod_deleted_at_once_is_replaced_and_goes_on_from_the_latest_checkpoint() {
     job.survives(|| {
         let pod = job.pod();
         space.kubectl(&["delete", "pod", &pod, "--grace-period=0", "--force"]);
+        job.wait_other_pod(&pod);
     });
 }
 
@@ -98,8 +99,11 @@ fn a_killed_job_process_is_back_in_the_same_container() {
     let space = Space::new("kill");
     let job = Job::new(&space, "counts").start();
     let pod = job.pod();
-    let before = job.restarts();
-    job.survives(|| job.kill(Process::Job));
+    let before = restarts(&job.wait_ready());
+    job.survives(|| {
+        job.kill(Process::Job);
+        job.wait("its restart is told", SOON, |job| restarts(job) > before);
+    });
     assert_eq!(job.pod(), pod, "the pod stays");
     let pod = space.find("pod", &pod).expect("the pod");
     let container = &pod["status"]["containerStatuses"][0];
@@ -107,7 +111,6 @@ fn a_killed_job_process_is_back_in_the_same_container() {
         container["restartCount"], 0,
         "the supervisor restarts it, not kubelet"
     );
-    assert!(job.restarts() > before, "{} restarts", job.restarts());
 }
 
 #[test]
@@ -115,9 +118,15 @@ fn a_killed_supervisor_is_back_by_kubelet() {
     let space = Space::new("super");
     let job = Job::new(&space, "counts").start();
     let pod = job.pod();
-    job.survives(|| job.kill(Process::Supervisor));
+    let restarts = |pod: &Value| pod["status"]["containerStatuses"][0]["restartCount"].as_i64();
+    job.survives(|| {
+        job.kill(Process::Supervisor);
+        space.wait(("pod", &pod), SOON, "its container is restarted", |pod| {
+            restarts(pod) > Some(0)
+        });
+    });
     let pod = space.find("pod", &pod).expect("the pod stays");
-    assert_eq!(pod["status"]["containerStatuses"][0]["restartCount"], 1);
+    assert_eq!(restarts(&pod), Some(1));
 }
 
 #[test]

@@ -144,10 +144,11 @@ impl<'a> Job<'a> {
         pods
     }
 
-    /// Waits until it has no pod but those that are being deleted.
+    /// Waits until its pods are gone, those that are being deleted too: they may still write.
     pub(crate) fn wait_without_pods(&self, limit: Duration) {
+        let selector = format!("tidegate.dev/job={}", self.name);
         until(&format!("{} has no pod", self.name), limit, || {
-            match self.pods().len() {
+            match self.space.list("pods", &selector).len() {
                 0 => Ok(()),
                 count => Err(format!("{count} pods")),
             }
@@ -164,6 +165,15 @@ impl<'a> Job<'a> {
                 pods => Err(format!("{} pods", pods.len())),
             },
         )
+    }
+
+    /// Waits until its only pod is another one; gives its name.
+    pub(crate) fn wait_other_pod(&self, before: &str) -> String {
+        let what = format!("{} has another pod than {before}", self.name);
+        until(&what, SOON, || match self.pod() {
+            same if same == before => Err(same),
+            other => Ok(other),
+        })
     }
 
     /// The committed output, checked: each key's counts are 1, 2, 3 … without a gap or a double.
@@ -194,11 +204,13 @@ impl<'a> Job<'a> {
         )
     }
 
-    /// The job goes on after `harm`: later checkpoints complete, further output is committed, and
-    /// all of it counts each record once.
+    /// The job goes on after `harm`, which ends once the harm shows: later checkpoints complete,
+    /// further output is committed, and all of it counts each record once.
     pub(crate) fn survives(&self, harm: impl FnOnce()) {
-        let (checkpoint, committed) = (self.latest_checkpoint(), self.wait_results_beyond(0));
+        self.wait_results_beyond(0);
         harm();
+        let committed = self.checked_results().check().expect("checked before");
+        let checkpoint = self.latest_checkpoint();
         self.wait_checkpoint_after(checkpoint + 1);
         self.wait_results_beyond(committed + 500);
         self.wait_ready();
