@@ -36,9 +36,14 @@ fn changed_arguments_take_over_from_the_latest_checkpoint() {
         "{told}"
     );
     job.wait_results_beyond(committed + 500);
-    let results = job.checked_results();
-    let labels: Vec<&String> = results.labels().iter().collect();
-    assert_eq!(labels, ["v1", "v2"]);
+    until("the new revision commits, too", SOON, || {
+        let results = job.checked_results();
+        let labels: Vec<&String> = results.labels().iter().collect();
+        match labels == ["v1", "v2"] {
+            true => Ok(()),
+            false => Err(format!("{labels:?}")),
+        }
+    });
     job.wait_condition("UpToDate", "True", "Stable");
     until("only the new revision is left", SOON, || {
         let kinds = ["deployments", "configmaps", "secrets"];
@@ -102,7 +107,7 @@ fn a_changed_image_takes_over_from_the_latest_checkpoint() {
         told["fromCheckpoint"].as_i64().is_some_and(|id| id > 0),
         "{told}"
     );
-    let pod = &job.pods()[0];
+    let pod = space.find("pod", &job.pod()).expect("the new pod");
     assert_eq!(
         pod["spec"]["containers"][0]["image"],
         operator::NEXT_JOB_IMAGE
