@@ -552,7 +552,7 @@ fn the_columns_tell_readiness_checkpoints_and_restarts() {
         "wait",
         "--for=condition=Ready",
         "copiedstreamjob/shown",
-        "--timeout=5s",
+        "--timeout=180s",
     ];
     namespace.done(&wait, None);
 }

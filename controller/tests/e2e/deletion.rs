@@ -85,5 +85,5 @@ fn with_the_job_gone_before_its_checkpoints() {
 fn with_the_whole_namespace() {
     let space = Space::new("nospace");
     purged(&space);
-    space.kubectl(&["delete", "namespace", &space.namespace, "--timeout=200s"]);
+    space.kubectl(&["delete", "namespace", &space.namespace, "--timeout=600s"]);
 }

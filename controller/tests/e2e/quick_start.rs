@@ -44,13 +44,15 @@ fn each_line_of_the_readme_works() {
     assert!(commands.len() >= 4, "{commands:?}");
     let kubeconfig = kubeconfig_with(&space);
     for command in commands {
-        // The reader's own server takes the place that the README leaves to it. The chart is
-        // installed for all tests, with what the README sets; nothing changes when it is again.
+        // The reader's own server takes the place that the README leaves to it, and a machine that
+        // runs other tests beside has more time than the reader's. The chart is installed for all
+        // tests, with what the README sets; nothing changes when it is again.
         let s3 = space.cluster.s3().expect("an S3 server");
         let command = command
             .replace("https://minio.example:9000", &s3.endpoint)
             .replace("MY_KEY_ID", &s3.access_key)
             .replace("MY_SECRET_KEY", &s3.secret_key)
+            .replace("--timeout=60s", "--timeout=180s")
             .replace("helm install", "helm upgrade --install --reuse-values");
         let output = Command::new("sh")
             .args(["-c", &command])
