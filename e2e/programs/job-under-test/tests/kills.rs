@@ -19,6 +19,9 @@ const BUCKET: &str = "tidegate";
 const RESULTS: &str = "s3://tidegate/results";
 const RECORDS: u64 = 60_000;
 const KILLS: usize = 10;
+/// Records a second in a run that is killed: all of them together last a minute, so that none
+/// comes to its end before.
+const KILLED_RATE: &str = "1000";
 /// Of a thousand requests, so many meet each kind of fault.
 const FAULTS_PER_MILLE: u64 = 10;
 /// The longest that a whole run may take.
@@ -152,7 +155,8 @@ fn kills_on(flavour: S3Flavour, seed: u64) {
     thread::scope(|scope| {
         let watching = scope.spawn(|| watch(&fixture, &stop));
         for _ in 0..KILLS {
-            let mut child = fixture.start(&endpoint, 1 + random.below(4), &["--rate", "15000"]);
+            let rate = ["--rate", KILLED_RATE];
+            let mut child = fixture.start(&endpoint, 1 + random.below(4), &rate);
             await_checkpoints(&mut child, random.below(4));
             thread::sleep(Duration::from_millis(random.below(100)));
             child.kill().unwrap();
