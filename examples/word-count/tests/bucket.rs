@@ -3,15 +3,24 @@
 
 #![allow(clippy::unwrap_used, reason = "a test ends with a panic")]
 
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, Output};
-use std::time::Duration;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use tidegate_testkit::{Random, S3Server};
 
 const TEXT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data/kjv.txt");
 const BUCKET: &str = "tidegate";
 const KILLS: usize = 6;
+/// Lines a second of a run that is killed: all of them take half a minute, so that none comes to
+/// its end before.
+const RATE: &str = "1000";
+const LIMIT: Duration = Duration::from_secs(120);
+/// What a run says of its start.
+const WITHOUT_STATE: &str = "starts without state";
+const GOES_ON: &str = "goes on from checkpoint";
 
 fn shell(script: &str, argument: &Path) -> String {
     let mut command = Command::new("sh");
@@ -43,6 +52,38 @@ fn word_count(server: &S3Server, folder: &Path, arguments: &[&str]) -> Command {
     command
 }
 
+/// Whether a checkpoint stands in the job's log.
+fn has_checkpoint(server: &S3Server) -> bool {
+    let log = server.data_folder().join(BUCKET);
+    let log = log.join("jobs/default/word-count/log");
+    let entries = shell("cat \"$0\"/*.json 2>/dev/null || true", &log);
+    entries.contains("\"checkpoint\":{")
+}
+
+/// Starts a run, which must go on from a checkpoint if there is one, and kills it after so long;
+/// if asked to, not before there is a checkpoint.
+fn run_and_kill(server: &S3Server, mut run: Command, after: Duration, awaits_checkpoint: bool) {
+    let is_to_go_on = has_checkpoint(server);
+    let mut child = run.stderr(Stdio::piped()).spawn().unwrap();
+    let mut stderr = BufReader::new(child.stderr.take().unwrap());
+    let mut said = String::new();
+    // It says little more, which waits in the pipe meanwhile.
+    while !said.contains(WITHOUT_STATE) && !said.contains(GOES_ON) {
+        assert!(stderr.read_line(&mut said).unwrap() > 0, "{said}");
+    }
+    // What one that was killed had sent may have become a checkpoint just now.
+    assert!(said.contains(GOES_ON) || !is_to_go_on, "{said}");
+    std::thread::sleep(after);
+    let deadline = Instant::now() + LIMIT;
+    while awaits_checkpoint && !has_checkpoint(server) {
+        assert!(Instant::now() < deadline, "no checkpoint: {said}");
+    }
+    child.kill().unwrap();
+    let status = child.wait().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    assert!(status.signal().is_some(), "it ended before: {said}");
+}
+
 #[test]
 fn kills_leave_the_exact_count_in_the_bucket() {
     // This server keeps each object in a file of its name.
@@ -50,18 +91,17 @@ fn kills_leave_the_exact_count_in_the_bucket() {
     server.create_bucket(BUCKET).unwrap();
     let folder = tempfile::tempdir().unwrap();
     let mut random = Random::seeded(3);
-    for _ in 0..KILLS {
-        let mut child = word_count(&server, folder.path(), &["--rate", "10000"])
-            .spawn()
-            .unwrap();
-        std::thread::sleep(Duration::from_millis(300 + random.below(500)));
-        child.kill().unwrap();
-        child.wait().unwrap();
+    for index in 0..KILLS {
+        let run = word_count(&server, folder.path(), &["--rate", RATE]);
+        let after = Duration::from_millis(random.below(500));
+        // One half of them have something to go on from.
+        run_and_kill(&server, run, after, index == KILLS / 2 - 1);
     }
     let finished = word_count(&server, folder.path(), &["--rate", "0"]).output();
     let Output { status, stderr, .. } = finished.unwrap();
     let said = String::from_utf8_lossy(&stderr);
     assert!(status.success(), "{said}");
+    assert!(said.contains(GOES_ON), "{said}");
     assert!(said.contains("s3://tidegate/results"), "{said}");
     let expected = shell(
         "tr -cs A-Za-z '\\n' < \"$0\" | tr A-Z a-z | sort | uniq -c | sed 's/^ *//' | sort",
