@@ -178,16 +178,21 @@ async fn a_purge_that_fails_anywhere_leaves_its_fence_highest_and_can_be_repeate
     let server = S3Server::versitygw().unwrap();
     server.create_bucket(BUCKET).unwrap();
     let proxy = FaultProxy::start(server.address(), FaultPlan::seeded(1)).unwrap();
-    let direct = open_s3(&server, &server.endpoint(), BUCKET).await;
+    let past_proxy = open_s3(&server, &server.endpoint(), BUCKET).await;
     let at = number(4);
     let mut request_count = 0;
     loop {
+        // What a process that died had sent may be carried out at any time after, so that each
+        // has a folder of its own.
+        let job = format!("word-count-{request_count}");
+        let folder_in = |store: &Store| JobFolder::new(store.clone(), "default", &job).unwrap();
+        let direct = folder_in(past_proxy.store());
         for number in 1..=3 {
             direct.append(&fence(number, 1)).await;
         }
         contract::write_file(&direct, "state/1/1/count-0.arrow", &[]).await;
         direct.append(&fence(4, 99)).await;
-        let folder = open_s3(&server, &proxy.endpoint(), BUCKET).await;
+        let folder = folder_in(open_s3(&server, &proxy.endpoint(), BUCKET).await.store());
         // As a process that dies after so many requests.
         proxy.set_plan(FaultPlan::seeded(1));
         let before = proxy.counts().requests;

@@ -101,14 +101,26 @@ async fn a_log_longer_than_a_servers_page_is_listed_and_collected(#[case] flavou
     assert_eq!(folder.list_log().await.unwrap(), numbers[1_050..]);
 }
 
+/// The second server does so only where two racers meet in it, which the system's scheduler may
+/// prevent in a whole self-test.
 #[rstest]
-#[case(S3Flavour::S3rver)]
-#[case(S3Flavour::S3sFs)]
+#[case(S3Flavour::S3rver, 1)]
+#[case(S3Flavour::S3sFs, 100)]
 #[tokio::test(flavor = "multi_thread")]
-async fn a_server_that_creates_a_name_twice_is_refused(#[case] flavour: S3Flavour) {
+async fn a_server_that_creates_a_name_twice_is_refused(
+    #[case] flavour: S3Flavour,
+    #[case] test_count_max: usize,
+) {
     let server = start(flavour);
     let folder = open_s3(&server, &server.endpoint(), BUCKET).await;
-    let error = folder.self_test().await.unwrap_err();
+    let mut refused = None;
+    for _ in 0..test_count_max {
+        refused = folder.self_test().await.err();
+        if refused.is_some() {
+            break;
+        }
+    }
+    let error = refused.expect("it is refused");
     assert_eq!(
         error.category(),
         "UnsuitableStore",
