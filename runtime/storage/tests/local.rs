@@ -541,7 +541,11 @@ fn a_folder_of_another_user_is_told_with_its_path() {
     let script = "exec setpriv --bounding-set=-all --inh-caps=-all --reuid=65534 --regid=65534 \
                   --clear-groups \"$@\"";
     let program = root.path().join("program");
-    fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    // By another process: what this one has open to write, a child that a test beside forks
+    // meanwhile has open as well, and the system runs no file that somebody writes (ETXTBSY).
+    let mut copy = Command::new("cp");
+    let copied = copy.arg(std::env::current_exe().unwrap()).arg(&program);
+    assert!(copied.status().unwrap().success());
     use std::os::unix::fs::PermissionsExt;
     fs::set_permissions(root.path(), fs::Permissions::from_mode(0o755)).unwrap();
     fs::set_permissions(&closed, fs::Permissions::from_mode(0o500)).unwrap();

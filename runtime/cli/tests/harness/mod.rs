@@ -5,7 +5,6 @@
 pub mod folder;
 pub mod golden;
 
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -61,8 +60,13 @@ pub fn transcript(folder: &Path, arguments: &[&str]) -> String {
         .replace(env!("CARGO_PKG_VERSION"), "VERSION")
 }
 
-/// Writes a program of a shell's lines.
+/// Makes a program of a shell's lines.
+///
+/// Another process writes the file: what this one has open to write, a child that a test beside
+/// forks meanwhile has open as well, and the system runs no file that somebody writes (ETXTBSY).
 pub fn script(path: &Path, lines: &str) {
-    std::fs::write(path, format!("#!/bin/sh\n{lines}\n")).unwrap();
-    std::fs::set_permissions(path, PermissionsExt::from_mode(0o755)).unwrap();
+    let write = "printf '#!/bin/sh\\n%s\\n' \"$1\" > \"$0\" && chmod 755 \"$0\"";
+    let mut command = Command::new("sh");
+    let status = command.args(["-c", write]).arg(path).arg(lines).status();
+    assert!(status.unwrap().success());
 }
