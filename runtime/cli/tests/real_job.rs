@@ -23,6 +23,8 @@ use tidegate::prelude::*;
 
 const RECORD_COUNT: u64 = 200_000;
 const KEY_COUNT: u64 = 100;
+/// Records a second of a run that its test ends: all of them would take a minute and a half.
+const RATE: u64 = 2_000;
 /// The variable with the job's rate, in records a second.
 const RATE_ENV: &str = "RATE";
 
@@ -166,7 +168,7 @@ fn finish_and_check(folder: &Path, parallelism: u32) {
 #[test]
 fn an_interrupted_job_takes_a_savepoint_and_the_next_run_goes_on_from_it() {
     let folder = folder();
-    let (mut child, mut lines) = start(folder.path(), 20_000);
+    let (mut child, mut lines) = start(folder.path(), RATE);
     wait_for(&mut lines, "checkpointCompleted");
     send(&child, Signal::INT);
     let ended = wait_for(&mut lines, "ended");
@@ -180,7 +182,7 @@ fn an_interrupted_job_takes_a_savepoint_and_the_next_run_goes_on_from_it() {
 #[test]
 fn a_job_is_killed_with_tidegate_run_and_the_next_run_goes_on_from_its_checkpoint() {
     let folder = folder();
-    let (mut child, mut lines) = start(folder.path(), 20_000);
+    let (mut child, mut lines) = start(folder.path(), RATE);
     wait_for(&mut lines, "checkpointCompleted");
     send(&child, Signal::KILL);
     child.wait().unwrap();
@@ -205,35 +207,37 @@ fn ends_fenced(child: &mut Child, lines: BufReader<ChildStdout>) {
 #[test]
 fn a_release_beside_a_running_job_fences_it_and_the_next_run_goes_on_exactly_once() {
     let folder = folder();
-    let (mut child, mut lines) = start(folder.path(), 20_000);
+    // Enough are kept that those to be released do not go by themselves meanwhile.
+    let manifest = folder.path().join("job.yaml");
+    let text = std::fs::read_to_string(&manifest).unwrap();
+    let keeps_all = text.replace("checkpoint: {", "checkpoint: {retention: {count: 1000}, ");
+    assert_ne!(keeps_all, text);
+    std::fs::write(manifest, keeps_all).unwrap();
+    let (mut child, mut lines) = start(folder.path(), RATE);
     for _ in 0..3 {
         wait_for(&mut lines, "checkpointCompleted");
     }
-    // The oldest may be retired meanwhile: which one is released does not matter.
     let list = json_of(
         folder.path(),
         &["checkpoints", "list", "tidegate-data", "--json"],
     );
     let id = list["checkpoints"][0]["id"].to_string();
     let release = ["checkpoints", "release", "tidegate-data", &id, "--json"];
-    json_of(folder.path(), &release);
-    // One that is kept for certain, so that an entry is written.
+    let released = json_of(folder.path(), &release);
+    assert_eq!(released["isReleasedNow"], true);
+    ends_fenced(&mut child, lines);
+    // And the one that the next run would go on from.
     let newest = newest(folder.path())["id"].to_string();
     let release = ["checkpoints", "release", "tidegate-data", &newest, "--json"];
     let released = json_of(folder.path(), &release);
-    if released["isReleasedNow"] == false {
-        send(&child, Signal::INT);
-        child.wait().unwrap();
-    } else {
-        ends_fenced(&mut child, lines);
-    }
+    assert_eq!(released["isReleasedNow"], true);
     finish_and_check(folder.path(), 3);
 }
 
 #[test]
 fn a_running_job_is_fenced_by_a_purge_and_nothing_of_it_is_left() {
     let folder = folder();
-    let (mut child, mut lines) = start(folder.path(), 20_000);
+    let (mut child, mut lines) = start(folder.path(), RATE);
     wait_for(&mut lines, "checkpointCompleted");
     let job = json_of(
         folder.path(),
@@ -256,7 +260,7 @@ fn a_running_job_is_fenced_by_a_purge_and_nothing_of_it_is_left() {
 /// A killed job with three checkpoints, as `list` tells them, the oldest of which is broken.
 fn killed(break_it: fn(&Path)) -> (TempDir, Vec<Value>) {
     let folder = folder();
-    let (mut child, mut lines) = start(folder.path(), 20_000);
+    let (mut child, mut lines) = start(folder.path(), RATE);
     for _ in 0..4 {
         wait_for(&mut lines, "checkpointCompleted");
     }
