@@ -1,7 +1,7 @@
 //! `cargo xtask test`: everything that CI runs, and a summary.
 
 use std::io::{BufRead, BufReader};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use crate::step::{self, Failure, cannot_start, cargo};
@@ -9,6 +9,11 @@ use crate::{cluster, e2e, fmt, lint, operator, servers};
 
 /// All tests; failing ones do not stop the others.
 const TESTS: [&str; 4] = ["test", "--workspace", "--all-features", "--no-fail-fast"];
+
+/// Where proptest takes the seed of its cases from. With one, a property has the same cases in
+/// each run, so that no change fails for a case that it has nothing to do with.
+const SEED_VARIABLE: &str = "PROPTEST_RNG_SEED";
+const SEED: &str = "1";
 
 pub(crate) const ABOUT: &str = "everything that CI runs: format, lints, drift, all tests";
 
@@ -93,6 +98,8 @@ impl Tally {
 /// Runs tests, shows their output as it comes, and adds them up.
 fn cargo_test(arguments: &[&str], tally: &mut Tally) -> Result<(), Failure> {
     let mut command = cargo(arguments);
+    let is_chosen = std::env::var_os(SEED_VARIABLE).is_some();
+    seed(&mut command, is_chosen);
     let mut child = command
         .stdout(Stdio::piped())
         .spawn()
@@ -109,9 +116,29 @@ fn cargo_test(arguments: &[&str], tally: &mut Tally) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Gives properties their seed, unless whoever runs the tests has chosen one.
+fn seed(command: &mut Command, is_chosen: bool) {
+    if !is_chosen {
+        command.env(SEED_VARIABLE, SEED);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn properties_have_the_same_cases_in_each_run_unless_a_seed_is_chosen() {
+        let seed_of = |is_chosen| {
+            let mut command = cargo(&TESTS);
+            seed(&mut command, is_chosen);
+            let mut given = command.get_envs();
+            let given = given.find(|(name, _)| *name == SEED_VARIABLE);
+            given.and_then(|(_, value)| value?.to_str()?.parse::<u64>().ok())
+        };
+        assert!(seed_of(false).is_some());
+        assert_eq!(seed_of(true), None);
+    }
 
     #[test]
     fn results_of_several_binaries_are_added_up() {
