@@ -6,12 +6,13 @@
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::{Arc, Mutex, Weak};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tidegate_testkit::cluster::{self, Cluster, Component, Error, Life, Started};
 
-const DEADLINE: Duration = Duration::from_secs(60);
+/// The longest of what is waited for is a whole cluster's start, which has two minutes itself.
+const DEADLINE: Duration = Duration::from_secs(180);
 const SHARED_INDEX: u8 = 14;
 const KILLED_INDEX: u8 = 15;
 const DISTURBED_INDEX: u8 = 13;
@@ -23,15 +24,32 @@ fn start(index: u8) -> Started {
     started.expect("nobody else uses this index")
 }
 
-/// One cluster for all tests that run at the same time.
-fn shared() -> (Arc<Started>, Cluster) {
-    static SHARED: Mutex<Weak<Started>> = Mutex::new(Weak::new());
+/// The cluster of the tests that run at the same time, and how many they are. Its start and its
+/// end, which take a while, are both under the lock: a test that begins meanwhile waits for them.
+static SHARED: Mutex<(usize, Option<Started>)> = Mutex::new((0, None));
+
+/// One test's use of the shared cluster; the last one ends it.
+struct Shared;
+
+impl Drop for Shared {
+    fn drop(&mut self) {
+        let mut shared = SHARED.lock().unwrap_or_else(PoisonError::into_inner);
+        shared.0 -= 1;
+        if shared.0 == 0 {
+            shared.1 = None;
+        }
+    }
+}
+
+fn shared() -> (Shared, Cluster) {
     let mut shared = SHARED.lock().unwrap();
-    let started = shared
-        .upgrade()
-        .unwrap_or_else(|| Arc::new(start(SHARED_INDEX)));
-    *shared = Arc::downgrade(&started);
-    (started, Cluster::with_index(SHARED_INDEX).unwrap())
+    if shared.1.is_none() {
+        shared.1 = Some(start(SHARED_INDEX));
+    }
+    shared.0 += 1;
+    let own = Shared;
+    drop(shared);
+    (own, Cluster::with_index(SHARED_INDEX).unwrap())
 }
 
 fn wait_until(what: &str, mut is_met: impl FnMut() -> bool) {
@@ -75,7 +93,7 @@ spec: {{ selector: {{ app: {name} }}, ports: [{{ port: 80, targetPort: 8080 }}] 
         "-n",
         name,
         "--for=condition=Ready",
-        "--timeout=60s",
+        "--timeout=180s",
         "pod",
         name,
     ];
@@ -94,7 +112,7 @@ fn in_pod(cluster: &Cluster, name: &str, words: &[&str]) -> String {
 
 #[test]
 fn a_pod_reaches_a_service_by_name_and_the_s3_server_by_address() {
-    let (_started, cluster) = shared();
+    let (_shared, cluster) = shared();
     let image = cluster.pod_image().unwrap().to_string();
     run_pod(&cluster, "greeter", &image, r#"serve, "8080", "good day""#);
     let name = "greeter.greeter.svc.cluster.local";
@@ -126,7 +144,7 @@ fn a_pod_reaches_a_service_by_name_and_the_s3_server_by_address() {
 
 #[test]
 fn a_loaded_image_runs() {
-    let (_started, cluster) = shared();
+    let (_shared, cluster) = shared();
     let archive = fs::read(cluster.folder().unwrap().join("pod-image.tar")).unwrap();
     let (old, new) = (b"tidegate.test/pod:1", b"tidegate.test/pod:2");
     let at = archive
@@ -149,7 +167,7 @@ fn a_loaded_image_runs() {
 
 #[test]
 fn a_killed_container_process_is_another_one_afterwards() {
-    let (_started, cluster) = shared();
+    let (_shared, cluster) = shared();
     let image = cluster.pod_image().unwrap().to_string();
     run_pod(&cluster, "victim", &image, "");
     let pids = || {
