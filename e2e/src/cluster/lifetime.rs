@@ -23,6 +23,8 @@ use crate::{cache, process::tail};
 const READY_DEADLINE: Duration = Duration::from_secs(120);
 /// How long the kernel may take to end all processes of a killed cluster.
 const END_DEADLINE: Duration = Duration::from_secs(30);
+/// How long the end of a process may be seen after what the kernel took away with it.
+const NOTICE_DEADLINE: Duration = Duration::from_secs(5);
 const POLL: Duration = Duration::from_millis(50);
 
 /// Whose life a started cluster shares.
@@ -146,7 +148,7 @@ fn bring_up(plan: &Plan) -> Result<()> {
     })?;
     connect(plan, process.pid()).map_err(|error| {
         // The link goes with the process at its other end, at times before that is seen to end.
-        let soon = Instant::now() + 2 * POLL;
+        let soon = Instant::now() + NOTICE_DEADLINE;
         while process.is_alive() && Instant::now() < soon {
             thread::sleep(POLL);
         }

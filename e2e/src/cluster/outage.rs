@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::{Cluster, Component, Error, POLL, Result, node};
 
 /// How long the API server may take to be ready again.
-const READY_DEADLINE: Duration = Duration::from_secs(60);
+const READY_DEADLINE: Duration = Duration::from_secs(120);
 
 /// How long kubelet may take to notice. Its watches double their waits up to 30 seconds, and up to
 /// as much again is left to chance.
@@ -27,8 +27,8 @@ impl Cluster {
     /// cluster does nothing.
     ///
     /// # Errors
-    /// When the API server is not ready within a minute, or the cluster runs no pod two minutes
-    /// later.
+    /// When the API server is not ready within two minutes, or the cluster runs no pod within four
+    /// more.
     pub fn start_api_server(&self) -> Result<()> {
         self.start_component(Component::ApiServer)?;
         let plan = self.own("start the API server")?;
@@ -43,11 +43,13 @@ impl Cluster {
         let delete = ["delete", "pod", PROBE, "--now", "--ignore-not-found"];
         self.kubectl(&delete)?;
         let image = format!("--image={}", plan.pod_image);
+        let get = ["get", "pod", PROBE];
         self.wait_for(
             Component::ControllerManager,
             READY_DEADLINE,
             "at work",
-            || self.kubectl(&["run", PROBE, &image]).is_ok(),
+            // An answer may be lost, and the pod be there.
+            || self.kubectl(&["run", PROBE, &image]).is_ok() || self.kubectl(&get).is_ok(),
         )?;
         let phase = ["get", "pod", PROBE, "-o", "jsonpath={.status.phase}"];
         self.wait_for(Component::Kubelet, NODE_DEADLINE, "at work", || {
