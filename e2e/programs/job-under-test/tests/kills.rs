@@ -19,9 +19,9 @@ const BUCKET: &str = "tidegate";
 const RESULTS: &str = "s3://tidegate/results";
 const RECORDS: u64 = 60_000;
 const KILLS: usize = 10;
-/// Records a second in a run that is killed: all of them together last a minute, so that none
-/// comes to its end before.
-const KILLED_RATE: &str = "1000";
+/// Records a second in a run that is killed: all of them last two minutes, so that none comes to
+/// its end before.
+const KILLED_RATE: &str = "500";
 /// Of a thousand requests, so many meet each kind of fault.
 const FAULTS_PER_MILLE: u64 = 10;
 /// The longest that a whole run may take.
