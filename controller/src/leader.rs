@@ -5,28 +5,32 @@
 //! ```
 //! Clocks of machines differ, so a Lease has expired when its `renewTime` was seen not to change
 //! for as long as it lasts, and never because its time lies in the past. Who holds it stops writing
-//! before others may take it: it counts from before the request that renewed it.
+//! before others may take it, whether or not a renewal is under way: it counts from before the
+//! request that renewed it.
 
 mod election;
 mod keeper;
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::time::Instant;
 
 pub use election::{Election, Step};
 pub use keeper::{Keeper, LeaderError};
 
 /// Whether this controller may write; shared by all that do.
 #[derive(Clone, Debug, Default)]
-pub struct Leadership(Arc<AtomicBool>);
+pub struct Leadership(Arc<Mutex<Option<Instant>>>);
 
 impl Leadership {
     /// Whether this controller may write now.
     pub fn is_held(&self) -> bool {
-        self.0.load(Ordering::SeqCst)
+        let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        until.is_some_and(|until| Instant::now() < until)
     }
 
-    pub(crate) fn set(&self, is_held: bool) {
-        self.0.store(is_held, Ordering::SeqCst);
+    /// Has it end at a moment, or now.
+    pub(crate) fn end_at(&self, until: Option<Instant>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = until;
     }
 }

@@ -16,7 +16,7 @@ pub struct Election {
     /// What was seen, and when it was first seen so.
     seen: Option<(Seen, Instant)>,
     /// Until when this controller may write.
-    held_until: Option<Instant>,
+    writes_until: Option<Instant>,
 }
 
 /// What matters of a Lease that was read.
@@ -46,7 +46,7 @@ impl Election {
             identity,
             duration,
             seen: None,
-            held_until: None,
+            writes_until: None,
         }
     }
 
@@ -78,24 +78,23 @@ impl Election {
 
     /// Takes note that the write which began at `began` succeeded.
     pub fn renewed(&mut self, began: Instant) {
-        self.held_until = Some(began + self.duration);
+        self.writes_until = Some(began + self.duration - self.duration / 6);
     }
 
     /// Takes note that another has written the Lease.
     pub fn lost(&mut self) {
-        self.held_until = None;
+        self.writes_until = None;
     }
 
-    /// Until when this controller may write, if it may.
-    pub fn held_until(&self) -> Option<Instant> {
-        self.held_until
+    /// Until when this controller may write, if it may. It stops a sixth of the duration early, so
+    /// that a write under way ends before another controller begins.
+    pub fn writes_until(&self) -> Option<Instant> {
+        self.writes_until
     }
 
-    /// Whether this controller may write at `now`. It stops a sixth of the duration early, so that
-    /// a write under way ends before another controller begins.
+    /// Whether this controller may write at `now`.
     pub fn may_write(&self, now: Instant) -> bool {
-        self.held_until
-            .is_some_and(|until| now + self.duration / 6 < until)
+        self.writes_until.is_some_and(|until| now < until)
     }
 }
 

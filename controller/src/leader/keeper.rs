@@ -85,7 +85,7 @@ impl Keeper {
     pub async fn acquire(&mut self) {
         loop {
             match self.step().await {
-                Ok(Holder::Us) => return self.leadership.set(true),
+                Ok(Holder::Us) => return,
                 Ok(Holder::Another(_)) => {}
                 Err(error) => {
                     tracing::warn!(lease = self.name, %error, "the lease cannot be had yet");
@@ -109,7 +109,6 @@ impl Keeper {
             pause = match self.step().await {
                 Ok(Holder::Us) => self.duration / 3,
                 Ok(Holder::Another(holder)) => {
-                    self.leadership.set(false);
                     let name = self.name.clone();
                     return Err(LeaderError::Taken { name, holder });
                 }
@@ -119,7 +118,6 @@ impl Keeper {
                 }
             };
             if !self.election.may_write(Instant::now()) {
-                self.leadership.set(false);
                 let name = self.name.clone();
                 return Err(LeaderError::Expired { name });
             }
@@ -129,8 +127,7 @@ impl Keeper {
     /// Gives the Lease back if this controller holds it, so that another need not wait for it to
     /// expire.
     pub async fn release(&mut self) {
-        self.leadership.set(false);
-        self.election.lost();
+        self.lose();
         match self.give_back().await {
             Ok(true) => tracing::info!(lease = self.name, "the lease was given back"),
             Ok(false) => {}
@@ -171,7 +168,7 @@ impl Keeper {
         };
         let step = self.election.read(lease.as_ref().map(seen), began);
         if step == Step::Wait {
-            self.election.lost();
+            self.lose();
             let another = lease.as_ref().and_then(holder).unwrap_or_default();
             return Ok(Holder::Another(another));
         }
@@ -184,7 +181,13 @@ impl Keeper {
         // Else somebody else wrote it, or an answer of ours was lost: the next read tells.
         self.own = Some(written?);
         self.election.renewed(began);
+        self.leadership.end_at(self.election.writes_until());
         Ok(Holder::Us)
+    }
+
+    fn lose(&mut self) {
+        self.election.lost();
+        self.leadership.end_at(None);
     }
 
     fn wanted(&self, old: Option<&Lease>) -> Lease {

@@ -24,6 +24,8 @@ struct Stored {
     version: u64,
     /// Whether writes are done, and their answers lost.
     loses_answers: bool,
+    /// Whether nothing is answered.
+    hangs: bool,
 }
 
 type Answer = (StatusCode, Json<Value>);
@@ -45,6 +47,12 @@ impl Server {
 
     fn lock(&self) -> MutexGuard<'_, Stored> {
         self.0.lock().unwrap()
+    }
+
+    async fn answers(&self) {
+        if self.lock().hangs {
+            std::future::pending::<()>().await;
+        }
     }
 
     fn holder(&self) -> Option<String> {
@@ -82,6 +90,7 @@ fn problem(status: StatusCode, reason: &str) -> Answer {
 }
 
 async fn read(State(server): State<Server>) -> Answer {
+    server.answers().await;
     match server.lock().lease.clone() {
         Some(lease) => (StatusCode::OK, Json(lease)),
         None => problem(StatusCode::NOT_FOUND, "NotFound"),
@@ -97,6 +106,7 @@ async fn create(State(server): State<Server>, Json(lease): Json<Value>) -> Answe
 }
 
 async fn replace(State(server): State<Server>, Json(lease): Json<Value>) -> Answer {
+    server.answers().await;
     let mut stored = server.lock();
     let version = json!(stored.version.to_string());
     match lease["metadata"]["resourceVersion"] == version {
@@ -130,6 +140,21 @@ async fn a_leader_that_lost_leaves_the_lease_with_its_new_holder() {
     assert!(!leader.leadership.is_held());
     leader.release().await;
     assert_eq!(server.holder().as_deref(), Some("another"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_writes_no_longer_than_it_may_while_a_renewal_hangs() {
+    let server = Server::default();
+    let mut leader = server.keeper("leader");
+    leader.acquire().await;
+    let leadership = leader.leadership.clone();
+    server.lock().hangs = true;
+    let stop = CancellationToken::new();
+    let kept = tokio::time::timeout(DURATION * 5 / 6, leader.keep(&stop)).await;
+    assert!(kept.is_err(), "a renewal is under way: {kept:?}");
+    assert!(!leadership.is_held(), "another may take it soon");
+    let lost = leader.keep(&stop).await;
+    assert!(matches!(lost, Err(LeaderError::Expired { .. })), "{lost:?}");
 }
 
 #[tokio::test(start_paused = true)]
