@@ -207,7 +207,6 @@ fn note_lost_report(draft: &mut Draft<'_>, current: &RevisionFacts, spare: &Revi
 /// other one any more.
 fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
     let now = to_text(draft.observed.now_ms);
-    let view = draft.standing(&current.revision).view();
     let Some(upgrade) = &mut draft.upgrade else {
         return;
     };
@@ -215,18 +214,13 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
     let old = upgrade.from_revision.clone();
     match upgrade.phase {
         UpgradePhase::Complete => {}
-        UpgradePhase::Proving if is_target => {
-            // While it is held, it names what was the newest when it came.
-            let restored = view.filter(|view| proves_let_go(view));
-            let restored = restored.and_then(|view| view.restored_checkpoint);
-            if upgrade.from_checkpoint.is_none() {
-                upgrade.from_checkpoint = restored.and_then(|id| i64::try_from(id).ok());
-            }
-        }
+        UpgradePhase::Proving if is_target => note_restored(draft, current),
         UpgradePhase::Preparing | UpgradePhase::HandingOver | UpgradePhase::Refused
             if is_target =>
         {
             upgrade::prove_from_now(draft, current);
+            // This may be the last look before it is proven.
+            note_restored(draft, current);
         }
         UpgradePhase::RolledBack if is_target => upgrade.phase = UpgradePhase::Complete,
         // The one that was to take over from it is not wanted any more, and it has not proven
@@ -243,6 +237,19 @@ fn note_hand_over(draft: &mut Draft<'_>, current: &RevisionFacts) {
         | UpgradePhase::Proving
         | UpgradePhase::Refused
         | UpgradePhase::RolledBack => draft.upgrade = None,
+    }
+}
+
+/// Takes note of the checkpoint that an upgrade came from.
+fn note_restored(draft: &mut Draft<'_>, new: &RevisionFacts) {
+    // While it is held, it names what was the newest when it came.
+    let view = draft.standing(&new.revision).view();
+    let restored = view.filter(|view| proves_let_go(view));
+    let restored = restored.and_then(|view| view.restored_checkpoint);
+    if let Some(upgrade) = &mut draft.upgrade
+        && upgrade.from_checkpoint.is_none()
+    {
+        upgrade.from_checkpoint = restored.and_then(|id| i64::try_from(id).ok());
     }
 }
 

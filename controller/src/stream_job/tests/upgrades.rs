@@ -1,5 +1,7 @@
 //! One revision takes over from another, step by step.
 
+use std::sync::Arc;
+
 use rstest::rstest;
 use tidegate_api::checkpoint::CheckpointKind;
 use tidegate_api::job_config::StartPoint;
@@ -76,6 +78,27 @@ fn the_new_revision_is_held_beside_the_old_one() {
     assert!(second.config.as_ref().unwrap().hold);
     assert!(second.start_generation > first.start_generation);
     assert_eq!(observed.job.status.as_ref().unwrap().revision, Some(old));
+}
+
+/// The report that it was let go was lost, and it completed its checkpoints meanwhile.
+#[test]
+fn an_upgrade_that_is_seen_only_at_its_end_names_its_checkpoint() {
+    let (mut observed, _, _) = upgrading(UpgradeMode::LatestCheckpoint, Phase::Holding);
+    step(&mut observed);
+    set_view(&mut observed, 0, |view| view.phase = Phase::Stopped);
+    let reported = observed.job.status.clone();
+    step(&mut observed);
+    Arc::make_mut(&mut observed.job).status = reported;
+    observed.pods.remove(0);
+    set_view(&mut observed, 0, |view| {
+        view.phase = Phase::Running;
+        view.restored_checkpoint = Some(41);
+        view.completed_checkpoint_count = 2;
+    });
+    let complete = step(&mut observed);
+    let upgrade = complete.status.upgrade.as_ref().unwrap();
+    assert_eq!(upgrade.phase, UpgradePhase::Complete);
+    assert_eq!(upgrade.from_checkpoint, Some(41));
 }
 
 #[test]
