@@ -17,7 +17,7 @@ use tidegate_api::labels::FINALIZER_JOB;
 use crate::client::{ApiError, JobApiError, JobPod};
 use crate::job_api::JobCommand;
 use crate::observed::Observed;
-use crate::plan::{Ask, ChildName, Plan};
+use crate::plan::{Ask, Child, ChildName, Plan};
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
@@ -74,7 +74,7 @@ pub async fn carry_out(
     if plan.finalizer && !is_guarded(job) {
         set_finalizer(shared, key, job, true).await?;
     }
-    let applied = apply_children(shared, key, plan).await;
+    let applied = apply_children(shared, key, observed, plan).await;
     let is_refused = match &applied {
         Err(error) if error.refusal().is_none() => return applied,
         Err(_) => true,
@@ -98,7 +98,17 @@ pub async fn carry_out(
     applied
 }
 
-async fn apply_children(shared: &Shared, key: &JobKey, plan: &Plan) -> Result<(), ApplyError> {
+async fn apply_children(
+    shared: &Shared,
+    key: &JobKey,
+    observed: &Observed,
+    plan: &Plan,
+) -> Result<(), ApplyError> {
+    for child in &plan.apply {
+        if let Child::Deployment(object) = child {
+            children::look_for_unseen(shared, key, observed, object).await?;
+        }
+    }
     for child in &plan.apply {
         children::apply(shared, key, child).await?;
     }

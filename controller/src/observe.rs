@@ -9,24 +9,34 @@ use std::sync::Arc;
 
 use futures::future::join_all;
 use jiff::Timestamp;
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
+use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use tidegate_api::StreamJob;
-use tidegate_api::labels::LABEL_REVISION;
+use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_REVISION};
 use tidegate_api::pod::revision_name;
 use tidegate_api::start_from::StartFrom;
 
 use crate::checkpoints::own_objects;
-use crate::client::JobPod;
+use crate::client::{ApiError, JobPod};
 use crate::observed::{ApiFacts, Observed, PodFacts, RevisionFacts, Writers};
 use crate::queue::JobKey;
 use crate::shared::Shared;
+use crate::stream_job::indispensable;
 
 pub use checkpoints::observe_checkpoints;
 pub use trouble::trouble;
 
 /// Everything about one job.
-pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Observed {
+///
+/// # Errors
+/// What must be asked of the API server itself cannot be asked.
+pub async fn observe(
+    shared: &Shared,
+    key: &JobKey,
+    job: Arc<StreamJob>,
+) -> Result<Observed, ApiError> {
     let now_ms = Timestamp::now().as_millisecond();
     let all = shared.cluster.pods.of(key);
     let purge = all.iter().find(|pod| facts::is_purge(pod));
@@ -34,7 +44,7 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
         .iter()
         .filter(|pod| pod.labels().contains_key(LABEL_REVISION));
     let pods = join_all(own.map(|pod| observe_pod(shared, key, pod, now_ms))).await;
-    let deployments = shared.cluster.deployments.of(key);
+    let deployments = deployments(shared, key, &job).await?;
     let mut revisions: Vec<_> = deployments
         .into_iter()
         .filter_map(|deployment| facts::revision(deployment, job.uid().as_deref()))
@@ -66,7 +76,42 @@ pub async fn observe(shared: &Shared, key: &JobKey, job: Arc<StreamJob>) -> Obse
     };
     // The others are nobody's to wait for.
     observed.checkpoints = own_objects(&observed);
-    observed
+    Ok(observed)
+}
+
+/// The job's Deployments. Whether one is gone that the job cannot do without is asked of the API
+/// server itself: a list that is older than it may have taken it from what is watched.
+async fn deployments(
+    shared: &Shared,
+    key: &JobKey,
+    job: &StreamJob,
+) -> Result<Vec<Arc<Deployment>>, ApiError> {
+    let seen = shared.cluster.deployments.of(key);
+    let is_seen = |revision: &str| {
+        let mut seen = seen.iter();
+        seen.any(|it| {
+            it.labels()
+                .get(LABEL_REVISION)
+                .is_some_and(|it| it == revision)
+        })
+    };
+    let status = job.status.as_ref();
+    let owner = status.and_then(|status| status.revision.as_deref());
+    let upgrade = status.and_then(|status| status.upgrade.as_ref());
+    if indispensable(owner, upgrade).all(is_seen) {
+        return Ok(seen);
+    }
+    let client = shared.writer.client().clone();
+    let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
+    let own = ListParams::default().labels(&format!("{LABEL_JOB}={}", key.name));
+    let found = deployments.list(&own).await;
+    let found = found.map_err(|error| {
+        ApiError::new(format!("list the Deployments of job {}", key.name), error)
+    })?;
+    for deployment in found.items {
+        shared.cluster.note(deployment);
+    }
+    Ok(shared.cluster.deployments.of(key))
 }
 
 /// What stands around a Deployment, which somebody may have changed since, or deleted.
@@ -76,7 +121,9 @@ fn writers(shared: &Shared, key: &JobKey, revision: &RevisionFacts) -> Option<Wr
     let config_map = cluster.config_maps.get(&key.namespace, &config_map)?;
     let policies = cluster.network_policies.of(key);
     let budgets = cluster.disruption_budgets.of(key);
+    let applied = config_map.annotations().get(ANNOTATION_APPLIED);
     Some(Writers {
+        applied_config: applied.cloned(),
         config_map: config_map.managed_fields().to_vec(),
         policy: policies.first()?.managed_fields().to_vec(),
         budget: budgets.first()?.managed_fields().to_vec(),

@@ -66,6 +66,8 @@ pub struct RevisionFacts {
 /// record.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Writers {
+    /// The hash of its ConfigMap as it was applied last, if that is on record.
+    pub applied_config: Option<String>,
     /// Of its ConfigMap.
     pub config_map: Vec<ManagedFieldsEntry>,
     /// Of the job's NetworkPolicy.

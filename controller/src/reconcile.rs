@@ -87,7 +87,7 @@ async fn reconcile_job(shared: &Shared, key: &JobKey) -> Result<Option<Duration>
         shared.forget(key);
         return Ok(None);
     };
-    let observed = observe(shared, key, job).await;
+    let observed = observe(shared, key, job).await?;
     shared.peeks.follow(key, &observed);
     let plan = shared.plan(&observed);
     tracing::debug!(decision = ?plan.decision, "decided");
@@ -183,7 +183,7 @@ async fn reconcile_checkpoints(
     shared: &Shared,
     key: &JobKey,
 ) -> Result<Option<Duration>, ApplyError> {
-    let observed = observe_checkpoints(shared, key).await;
+    let observed = observe_checkpoints(shared, key).await?;
     let is_nothing =
         observed.job.is_none() && observed.objects.is_empty() && observed.release_pods.is_empty();
     if is_nothing {

@@ -37,6 +37,7 @@ mod wanted;
 use tidegate_api::status::{ConditionType, Reason, StreamJobStatus};
 
 pub use deletion::purge_pod_name;
+pub(crate) use roles::indispensable;
 
 use crate::observed::{Observed, RevisionFacts};
 use crate::plan::{Decision, LookAgain, Plan};

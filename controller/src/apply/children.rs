@@ -11,13 +11,16 @@ use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
 use kube::{Api, Resource, ResourceExt};
 use serde_json::{Value, json};
-use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, MANAGED_BY};
+use tidegate_api::labels::{
+    ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY,
+};
 use tidegate_api::pod::{CA_FILE, CERTIFICATE_FILE, KEY_FILE};
 
 use super::ApplyError;
 use crate::build::{applied_hash, taken_field};
 use crate::client::{ApiError, Kind};
 use crate::cluster::{Held, Meta};
+use crate::observed::Observed;
 use crate::plan::Child;
 use crate::queue::JobKey;
 use crate::shared::Shared;
@@ -100,10 +103,7 @@ async fn apply_deployment(
     object: &Deployment,
 ) -> Result<(), ApiError> {
     let name = object.name_any();
-    let known = match shared.cluster.deployments.get(&key.namespace, &name) {
-        Some(known) => Some(known),
-        None => look_for_deployment(shared, key, &name).await?,
-    };
+    let known = shared.cluster.deployments.get(&key.namespace, &name);
     let replicas = |d: &Deployment| d.spec.as_ref().and_then(|spec| spec.replicas);
     let applied = |d: &Deployment| d.annotations().get(ANNOTATION_APPLIED).cloned();
     if let Some(known) = &known
@@ -119,26 +119,40 @@ async fn apply_deployment(
     Ok(())
 }
 
-/// Before a revision is made: a watch that lags may not have told of it yet, and a plan that was
-/// made without it must not overwrite it. A list, since that right is there for the watch.
-async fn look_for_deployment(
+/// Before anything of a revision is made that was not seen: a watch that lags may not have told of
+/// its Deployment yet, and a plan that was made without it must overwrite neither that nor what its
+/// pods read. A list, since that right is there for the watch.
+pub(super) async fn look_for_unseen(
     shared: &Shared,
     key: &JobKey,
-    name: &str,
-) -> Result<Option<std::sync::Arc<Deployment>>, ApiError> {
-    let action = || format!("look for Deployment {name}");
-    let client = shared.writer.client().clone();
-    let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
-    let only = ListParams::default().fields(&format!("metadata.name={name}"));
-    let found = deployments.list(&only).await;
-    let found = found.map_err(|error| ApiError::new(action(), error))?;
-    match found.items.into_iter().next() {
-        None => Ok(None),
-        Some(found) => {
-            shared.cluster.note(found);
-            Err(ApiError::Conflict { action: action() })
-        }
+    observed: &Observed,
+    object: &Deployment,
+) -> Result<(), ApiError> {
+    let name = object.name_any();
+    let mut seen = observed.revisions.iter();
+    if seen.any(|revision| revision.deployment.name_any() == name) {
+        return Ok(());
     }
+    let action = || format!("look for Deployment {name}");
+    let is_ours = |found: &Deployment| {
+        let labels = found.labels();
+        labels.get(LABEL_JOB) == Some(&key.name) && labels.contains_key(LABEL_REVISION)
+    };
+    // It may have been told of since.
+    let known = shared.cluster.deployments.get(&key.namespace, &name);
+    let is_known = known.is_some_and(|known| is_ours(&known));
+    if !is_known {
+        let client = shared.writer.client().clone();
+        let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
+        let only = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = deployments.list(&only).await;
+        let found = found.map_err(|error| ApiError::new(action(), error))?;
+        let Some(found) = found.items.into_iter().find(is_ours) else {
+            return Ok(());
+        };
+        shared.cluster.note(found);
+    }
+    Err(ApiError::Conflict { action: action() })
 }
 
 async fn scale(

@@ -5,19 +5,26 @@ use kube::ResourceExt;
 
 use super::{facts, observe};
 use crate::checkpoints::{CheckpointsObserved, ReleasePod, TellingJob, written_storage};
+use crate::client::ApiError;
 use crate::queue::JobKey;
 use crate::shared::Shared;
 
 /// Everything about one job's Checkpoint objects, whether or not there is the job.
-pub async fn observe_checkpoints(shared: &Shared, key: &JobKey) -> CheckpointsObserved {
+///
+/// # Errors
+/// As [`observe`] has them.
+pub async fn observe_checkpoints(
+    shared: &Shared,
+    key: &JobKey,
+) -> Result<CheckpointsObserved, ApiError> {
     let job = shared.cluster.jobs.get(&key.namespace, &key.name);
     let observed = match &job {
-        Some(job) => Some(observe(shared, key, job.clone()).await),
+        Some(job) => Some(observe(shared, key, job.clone()).await?),
         None => None,
     };
     let now_ms = jiff::Timestamp::now().as_millisecond();
     let pods = shared.cluster.pods.of(key);
-    CheckpointsObserved {
+    Ok(CheckpointsObserved {
         now_ms,
         namespace: key.namespace.clone(),
         job_name: key.name.clone(),
@@ -37,7 +44,7 @@ pub async fn observe_checkpoints(shared: &Shared, key: &JobKey) -> CheckpointsOb
             None => shared.memory.is_namespace_terminating(key),
         },
         job,
-    }
+    })
 }
 
 fn release_pod(pod: &Pod, now_ms: i64) -> Option<ReleasePod> {

@@ -4,7 +4,7 @@
 use tidegate_api::pod::revision_name;
 
 use super::draft::Draft;
-use super::roles::source_of_open;
+use super::roles::indispensable;
 use crate::plan::{Child, ChildName};
 
 impl Draft<'_> {
@@ -32,8 +32,7 @@ impl Draft<'_> {
     /// Whether the status has the revision own the job, or be the way back of an upgrade that is
     /// open. The one that takes over is made again where it is not seen.
     fn is_named(&self, revision: &str) -> bool {
-        self.revision.as_deref() == Some(revision)
-            || self.upgrade.as_ref().and_then(source_of_open) == Some(revision)
+        indispensable(self.revision.as_deref(), self.upgrade.as_ref()).any(|it| it == revision)
     }
 
     fn is_made(&self, name: &str) -> bool {

@@ -61,7 +61,7 @@ impl Draft<'_> {
         writers: &Writers,
         (config_map, policy, budget): (ConfigMap, NetworkPolicy, PodDisruptionBudget),
     ) {
-        if self.is_taken(&config_map, &writers.config_map) {
+        if self.is_taken(&config_map, &writers.config_map) || is_another(&config_map, writers) {
             self.apply.push(Child::ConfigMap(Box::new(config_map)));
         }
         if self.is_taken(&policy, &writers.policy) {
@@ -83,10 +83,9 @@ impl Draft<'_> {
         let policy = build::network_policy(job, &self.settings.own_namespace);
         let budget = build::disruption_budget(job);
         let config_map = build::config_map(job, &facts.revision, config);
-        let is_taken = facts
-            .writers
-            .as_ref()
-            .is_none_or(|writers| self.is_taken(&config_map, &writers.config_map));
+        let is_taken = facts.writers.as_ref().is_none_or(|writers| {
+            self.is_taken(&config_map, &writers.config_map) || is_another(&config_map, writers)
+        });
         if is_taken || facts.config.as_deref() != Some(config) {
             self.apply.push(Child::ConfigMap(Box::new(config_map)));
         }
@@ -144,4 +143,11 @@ impl Draft<'_> {
         });
         true
     }
+}
+
+/// Whether a ConfigMap has what another plan wanted, one that came no further than that.
+fn is_another(config_map: &ConfigMap, writers: &Writers) -> bool {
+    let wanted = || build::applied_hash(&[config_map]);
+    let applied = writers.applied_config.as_ref();
+    applied.is_some_and(|applied| *applied != wanted())
 }

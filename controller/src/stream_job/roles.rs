@@ -120,8 +120,17 @@ fn spare_name<'a>(observed: &'a Observed, current: Option<&str>) -> Option<&'a s
         .filter(|owner| Some(*owner) != current))
 }
 
+/// The revisions that a job cannot do without: its owner, and the one before an upgrade that is
+/// open.
+pub(crate) fn indispensable<'a>(
+    owner: Option<&'a str>,
+    upgrade: Option<&'a UpgradeStatus>,
+) -> impl Iterator<Item = &'a str> {
+    owner.into_iter().chain(upgrade.and_then(source_of_open))
+}
+
 /// The revision before an upgrade, while that is open.
-pub(super) fn source_of_open(upgrade: &UpgradeStatus) -> Option<&str> {
+fn source_of_open(upgrade: &UpgradeStatus) -> Option<&str> {
     match upgrade.phase {
         UpgradePhase::Preparing
         | UpgradePhase::HandingOver

@@ -14,6 +14,7 @@ use tidegate_api::status::{ConditionType, UpgradePhase};
 
 use super::fixtures::settings;
 use super::plan;
+use super::roles::indispensable;
 use crate::job_api::JobCommand;
 use crate::observed::Observed;
 use crate::plan::{Child, ChildName, LookAgain, Plan};
@@ -112,10 +113,11 @@ impl Life {
             true => self.random.below(4) as usize,
             false => 0,
         };
-        let observed = self.world.observe(staleness)?;
+        let unseen = self.unseen(is_chaos);
+        let observed = self.world.observe(staleness, unseen.as_deref())?;
         let decided = plan(&observed, &settings());
         self.look_again = decided.look_again;
-        self.check(&observed, &decided, staleness == 0);
+        self.check(&observed, &decided, staleness == 0 && unseen.is_none());
         let fate = match is_chaos {
             true if self.random.one_in(3) => Fate {
                 steps: self.random.below(8) as usize,
@@ -142,6 +144,23 @@ impl Life {
         assert!(self.world.log.generation >= honoured);
         self.remember(&decided);
         Some(decided)
+    }
+
+    /// The Deployment that the watch has not told of, or that an old list has taken away again.
+    /// Those that the job cannot do without are looked up.
+    fn unseen(&mut self, is_chaos: bool) -> Option<String> {
+        if !is_chaos || !self.random.one_in(12) {
+            return None;
+        }
+        let status = self.world.job.as_ref()?.status.as_ref();
+        let owner = status.and_then(|status| status.revision.as_deref());
+        let upgrade = status.and_then(|status| status.upgrade.as_ref());
+        let is_looked_up =
+            |name: &String| indispensable(owner, upgrade).any(|revision| name.ends_with(revision));
+        let mut names: Vec<&String> = self.world.deployments.keys().collect();
+        names.retain(|name| !is_looked_up(name));
+        let index = self.random.below(names.len().max(1) as u64) as usize;
+        names.get(index).copied().cloned()
     }
 
     fn tell(&mut self, observed: &Observed, plan: &Plan, fate: Fate, staleness: usize) {

@@ -6,10 +6,11 @@ use tidegate_api::status::{
 use tidegate_api::{StreamJob, change};
 
 use super::process::Kind;
-use super::world::{Pod, World};
+use super::world::{Pod, World, config_of};
 use crate::job_api::{JobCommand, Phase};
 use crate::observed::Observed;
 use crate::plan::{Child, ChildName, Plan};
+use crate::stream_job::fixtures::facts_of;
 use crate::time;
 
 /// A revision is let go only when nobody else works, or was waited for, or it owned the job before.
@@ -131,6 +132,18 @@ fn assert_clean(world: &World, status: &StreamJobStatus) {
     }
 }
 
+/// What processes read is what their Deployment was made with.
+fn assert_told(world: &World) {
+    for (name, deployment) in &world.deployments {
+        let facts = facts_of(deployment);
+        let told = world.configs.get(name).map(config_of).map(Box::new);
+        assert!(
+            facts.replicas == 0 || told == facts.config,
+            "{name}: {told:?}"
+        );
+    }
+}
+
 /// Where a job comes to rest.
 pub(super) fn assert_end(world: &World) {
     let job = world.job.as_ref().unwrap();
@@ -138,6 +151,7 @@ pub(super) fn assert_end(world: &World) {
     let reason = |type_| status.condition(type_).unwrap().reason;
     let ready = reason(ConditionType::Ready);
     assert_clean(world, status);
+    assert_told(world);
     if job.spec.suspend {
         let is_live = |pod: &Pod| pod.deleting_ms.is_none();
         assert!(!world.pods.iter().any(is_live), "a suspended job has pods");

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
 
 use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::ConfigMap;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use k8s_openapi::jiff::Timestamp;
 use tidegate_api::StreamJob;
@@ -17,7 +18,7 @@ use tidegate_api::status::Reason;
 
 use super::process::{Kind, Log, Process};
 use super::random::Random;
-use crate::build::mounted_certificate;
+use crate::build::{applied_hash, mounted_certificate};
 use crate::job_api::Phase;
 use crate::observed::{
     ApiFacts, CleanupFacts, CleanupState, Observed, PodFacts, PodTrouble, RevisionFacts, Writers,
@@ -48,7 +49,7 @@ pub(super) struct World {
     /// The job, while it exists.
     pub(super) job: Option<StreamJob>,
     pub(super) deployments: BTreeMap<String, Deployment>,
-    pub(super) configs: BTreeMap<String, JobConfig>,
+    pub(super) configs: BTreeMap<String, ConfigMap>,
     pub(super) secrets: BTreeSet<String>,
     pub(super) pods: Vec<Pod>,
     pub(super) log: Log,
@@ -189,7 +190,7 @@ impl World {
                     let name = format!("orders-{}", pod.revision);
                     let has_secret = self.secrets.contains(&pod.certificate);
                     if let Some(config) = self.configs.get(&name).filter(|_| has_secret) {
-                        pod.process = Some(Process::start(config.clone(), pod.kind, now_ms));
+                        pod.process = Some(Process::start(config_of(config), pod.kind, now_ms));
                     }
                 }
                 None => {}
@@ -254,14 +255,21 @@ impl World {
         self.configs.keys().filter_map(revision).collect()
     }
 
-    /// What the controller sees: of pods, what was so some moments ago.
-    pub(super) fn observe(&self, staleness: usize) -> Option<Observed> {
+    /// What the controller sees: of pods, what was so some moments ago, and not the Deployment that
+    /// a list is too old for.
+    pub(super) fn observe(&self, staleness: usize, unseen: Option<&str>) -> Option<Observed> {
         let job = self.job.clone()?;
+        let writers = |config: &ConfigMap| Writers {
+            applied_config: Some(applied_hash(&[config])),
+            ..Writers::default()
+        };
         let facts = |(name, deployment): (&String, &Deployment)| RevisionFacts {
-            writers: self.configs.contains_key(name).then(Writers::default),
+            writers: self.configs.get(name).map(writers),
             ..facts_of(deployment)
         };
-        let mut revisions: Vec<RevisionFacts> = self.deployments.iter().map(facts).collect();
+        let deployments = self.deployments.iter();
+        let seen = deployments.filter(|(name, _)| Some(name.as_str()) != unseen);
+        let mut revisions: Vec<RevisionFacts> = seen.map(facts).collect();
         revisions.sort_by_key(|revision| revision.start_generation);
         let pods = self.history.get(staleness).or(self.history.back()).cloned();
         let purge = self.purge.map(|(created_ms, outcome)| CleanupFacts {
@@ -314,8 +322,15 @@ impl World {
         if plan.finalizer {
             self.set_finalizer(true);
         }
+        if plan
+            .apply
+            .iter()
+            .any(|child| self.is_unseen(observed, child))
+        {
+            return false;
+        }
         for child in &plan.apply {
-            if !step() || !self.apply(observed, child, random) {
+            if !step() || !self.apply(child, random) {
                 return false;
             }
         }
@@ -359,14 +374,23 @@ impl World {
         }
     }
 
+    /// Whether it would make a Deployment that is there already.
+    fn is_unseen(&self, observed: &Observed, child: &Child) -> bool {
+        let Child::Deployment(deployment) = child else {
+            return false;
+        };
+        let revision = revision(deployment);
+        let was_seen = observed.revisions.iter().any(|r| r.revision == revision);
+        let name = deployment.metadata.name.as_ref().unwrap();
+        !was_seen && self.deployments.contains_key(name)
+    }
+
     /// Whether the API server takes it.
-    fn apply(&mut self, observed: &Observed, child: &Child, random: &mut Random) -> bool {
+    fn apply(&mut self, child: &Child, random: &mut Random) -> bool {
         match child {
             Child::ConfigMap(map) => {
-                let text = &map.data.as_ref().unwrap()[CONFIG_FILE];
-                let config = JobConfig::from_json(text).unwrap();
                 self.configs
-                    .insert(map.metadata.name.clone().unwrap(), config);
+                    .insert(map.metadata.name.clone().unwrap(), map.as_ref().clone());
             }
             Child::Certificate { name, config_map } => {
                 assert!(
@@ -377,11 +401,6 @@ impl World {
             }
             Child::Deployment(deployment) => {
                 let name = deployment.metadata.name.clone().unwrap();
-                let revision = revision(deployment);
-                let was_seen = observed.revisions.iter().any(|r| r.revision == revision);
-                if self.deployments.contains_key(&name) && !was_seen {
-                    return false;
-                }
                 self.deployments.insert(name, deployment.as_ref().clone());
             }
             Child::Scale {
@@ -447,4 +466,10 @@ impl World {
 
 fn revision(deployment: &Deployment) -> String {
     deployment.metadata.labels.as_ref().unwrap()[LABEL_REVISION].clone()
+}
+
+/// What a ConfigMap tells the processes that mount it.
+pub(super) fn config_of(map: &ConfigMap) -> JobConfig {
+    let text = &map.data.as_ref().unwrap()[CONFIG_FILE];
+    JobConfig::from_json(text).unwrap()
 }

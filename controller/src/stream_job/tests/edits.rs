@@ -8,6 +8,7 @@ use tidegate_api::status::UpgradePhase;
 
 use super::upgrades::{phase, step, upgrading};
 use super::*;
+use crate::build::applied_hash;
 use crate::observed::{PodTrouble, Writers};
 use crate::stream_job::fixtures::facts_of;
 
@@ -203,4 +204,33 @@ fn a_live_change_beside_a_refused_revision_is_taken_back_with_it() {
     assert!(words(&back).contains(&"ConfigMap"), "{:?}", words(&back));
     assert_eq!(observed.revisions[0].config, before);
     assert!(step(&mut observed).apply.is_empty());
+}
+
+/// A change was taken back after it had come as far as the ConfigMap.
+#[test]
+fn a_config_map_that_another_plan_has_written_is_written_again() {
+    let mut observed = running("good:1");
+    let hash = |plan: &Plan| {
+        let maps = plan.apply.iter().filter_map(|child| match child {
+            Child::ConfigMap(map) => Some(applied_hash(&[map.as_ref()])),
+            _ => None,
+        });
+        maps.last().unwrap()
+    };
+    let written = |observed: &mut Observed, hash: String| {
+        let writers = observed.revisions[0].writers.as_mut().unwrap();
+        writers.applied_config = Some(hash);
+    };
+    let mut changed = observed.clone();
+    edit(&mut changed, |spec| spec.parallelism = 4);
+    written(&mut observed, hash(&plan(&changed, &settings())));
+    let again = plan(&observed, &settings());
+    assert_eq!(words(&again), ["ConfigMap"]);
+    assert!(
+        again.events.is_empty(),
+        "nobody else's change: {:?}",
+        again.events
+    );
+    written(&mut observed, hash(&again));
+    assert!(plan(&observed, &settings()).apply.is_empty());
 }
