@@ -142,12 +142,12 @@ pub fn job_pod(key: &JobKey, pod: &Pod) -> Option<JobPod> {
 async fn observe_pod(shared: &Shared, key: &JobKey, pod: &Pod, now_ms: i64) -> PodFacts {
     let api = match job_pod(key, pod) {
         None => ApiFacts::NotRunning,
-        Some(address) => ask(shared, key, pod, &address, now_ms).await,
+        Some(address) => ask(shared, key, pod, &address).await,
     };
     facts::pod(pod, api, now_ms)
 }
 
-async fn ask(shared: &Shared, key: &JobKey, pod: &Pod, address: &JobPod, now_ms: i64) -> ApiFacts {
+async fn ask(shared: &Shared, key: &JobKey, pod: &Pod, address: &JobPod) -> ApiFacts {
     let answer = async {
         let job = shared.jobs.job(address).await?;
         let checkpoints = shared.jobs.checkpoints(address).await?;
@@ -162,7 +162,9 @@ async fn ask(shared: &Shared, key: &JobKey, pod: &Pod, address: &JobPod, now_ms:
         },
         Err(error) => {
             let uid = pod.uid().unwrap_or_default();
-            let since_ms = shared.memory.silent_since(key, &uid, now_ms);
+            // Counted from here: a pass that took long is no silence of the job's.
+            let failed_ms = Timestamp::now().as_millisecond();
+            let since_ms = shared.memory.silent_since(key, &uid, failed_ms);
             ApiFacts::Silent {
                 error: error.to_string(),
                 since_ms,
