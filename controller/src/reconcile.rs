@@ -192,7 +192,7 @@ async fn reconcile_checkpoints(
         return Ok(None);
     }
     let plan = crate::checkpoints::plan(&observed, &shared.config.settings);
-    let granted = match carry_out_checkpoints(shared, key, &plan).await {
+    let granted = match carry_out_checkpoints(shared, key, &observed, &plan).await {
         // The next look knows that nothing can be created any more.
         Err(ApplyError::Api(ApiError::NamespaceTerminating { .. })) => {
             shared.memory.set_namespace_terminating(key, true);

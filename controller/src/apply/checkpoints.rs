@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use kube::ResourceExt;
-use tidegate_api::Checkpoint;
+use tidegate_api::spec::DeletionPolicy;
+use tidegate_api::{Checkpoint, StreamJob};
 use tokio::time::Instant;
 
 use super::{ApplyError, change, children, release_pod, word};
 use crate::budget::Grant;
-use crate::checkpoints::{CheckpointsPlan, RefusedAsk, Told};
+use crate::checkpoints::{CheckpointsObserved, CheckpointsPlan, RefusedAsk, Told};
 use crate::client::{JobApiError, JobPod};
 use crate::cluster::Cluster;
 use crate::events;
@@ -25,6 +26,7 @@ use crate::shared::Shared;
 pub async fn carry_out_checkpoints(
     shared: &Shared,
     key: &JobKey,
+    observed: &CheckpointsObserved,
     plan: &CheckpointsPlan,
 ) -> Result<Option<Duration>, ApplyError> {
     for answer in &plan.answers {
@@ -58,15 +60,21 @@ pub async fn carry_out_checkpoints(
     for name in &plan.delete {
         super::delete(shared, key, name).await?;
     }
-    mirror(shared, key, plan).await
+    mirror(shared, key, observed, plan).await
 }
 
 async fn mirror(
     shared: &Shared,
     key: &JobKey,
+    observed: &CheckpointsObserved,
     plan: &CheckpointsPlan,
 ) -> Result<Option<Duration>, ApplyError> {
     for entry in &plan.mirror {
+        // To ask a process takes time, in which the job may have gone with its files.
+        let job = shared.cluster.jobs.get(&key.namespace, &key.name);
+        if goes_with_files(observed.job.as_deref(), job.as_deref()) {
+            return Ok(Some(Duration::ZERO));
+        }
         let cost = change::cost(shared, key, entry);
         if let Grant::After(wait) = shared.budget().ask(key, cost, Instant::now()) {
             return Ok(Some(wait));
@@ -74,6 +82,16 @@ async fn mirror(
         change::write(shared, key, entry).await?;
     }
     Ok(None)
+}
+
+/// Whether the files of a job go, or went, since it was looked at.
+fn goes_with_files(then: Option<&StreamJob>, now: Option<&StreamJob>) -> bool {
+    let Some(then) = then else { return false };
+    let now = now.filter(|now| now.metadata.uid == then.metadata.uid);
+    let last = now.unwrap_or(then);
+    let is_going = now.is_none_or(|now| now.metadata.deletion_timestamp.is_some());
+    let was_going = then.metadata.deletion_timestamp.is_some();
+    is_going && !was_going && last.spec.deletion_policy == DeletionPolicy::Delete
 }
 
 async fn send(
@@ -158,7 +176,40 @@ fn about<'a>(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+
+    #[test]
+    fn what_is_mirrored_late_is_not_made_of_files_that_are_gone() {
+        let job = |uid: &str, policy: &str, deleted: Option<&str>| -> StreamJob {
+            let object = json!({
+                "metadata": {"name": "orders", "uid": uid, "deletionTimestamp": deleted},
+                "spec": {"program": {"image": "good:1"}, "deletionPolicy": policy},
+            });
+            serde_json::from_value(object).unwrap()
+        };
+        let (lives, kept) = (job("1", "Delete", None), job("1", "Retain", None));
+        let goes = job("1", "Delete", Some("2026-11-30T12:00:00Z"));
+        let next = job("2", "Delete", None);
+        assert!(!goes_with_files(None, None), "what is left without a job");
+        assert!(!goes_with_files(Some(&lives), Some(&lives)));
+        assert!(goes_with_files(Some(&lives), Some(&goes)));
+        assert!(goes_with_files(Some(&lives), None));
+        assert!(
+            goes_with_files(Some(&lives), Some(&next)),
+            "it is made again"
+        );
+        assert!(
+            goes_with_files(Some(&kept), Some(&goes)),
+            "the last word counts"
+        );
+        assert!(!goes_with_files(Some(&kept), None));
+        assert!(
+            !goes_with_files(Some(&goes), Some(&goes)),
+            "that was planned for"
+        );
+    }
 
     #[test]
     fn a_job_that_does_not_retain_a_checkpoint_has_nothing_left_to_release() {
