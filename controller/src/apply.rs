@@ -220,3 +220,6 @@ fn uid<K: ResourceExt>(object: Option<std::sync::Arc<K>>) -> Option<String> {
         .filter(|object| object.meta().deletion_timestamp.is_none())?
         .uid()
 }
+
+#[cfg(test)]
+mod tests;
