@@ -211,11 +211,11 @@ fn a_live_change_beside_a_refused_revision_is_taken_back_with_it() {
 fn a_config_map_that_another_plan_has_written_is_written_again() {
     let mut observed = running("good:1");
     let hash = |plan: &Plan| {
-        let maps = plan.apply.iter().filter_map(|child| match child {
+        let mut maps = plan.apply.iter().filter_map(|child| match child {
             Child::ConfigMap(map) => Some(applied_hash(&[map.as_ref()])),
             _ => None,
         });
-        maps.last().unwrap()
+        maps.next_back().unwrap()
     };
     let written = |observed: &mut Observed, hash: String| {
         let writers = observed.revisions[0].writers.as_mut().unwrap();
