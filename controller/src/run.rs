@@ -1,22 +1,17 @@
 //! Puts the parts together and runs them.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use kube::Client;
 use tokio::net::TcpListener;
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use crate::budget::Budget;
 use crate::certificates::{Authority, CaError, load_or_create};
-use crate::client::{JobApiError, JobClient, Writer};
+use crate::client::{JobApiError, JobClient};
 use crate::cluster::{Cluster, Watching};
 use crate::config::Config;
 use crate::leader::{Keeper, LeaderError, Leadership};
-use crate::memory::Memory;
-use crate::metrics::Metrics;
-use crate::peek::Peeks;
 use crate::queue::{Backoff, Queue, dispatch, jitter};
 use crate::reconcile::reconcile;
 use crate::server::{Told, serve};
@@ -165,21 +160,8 @@ async fn prepare(
     let own = authority.issue_client(Timestamp::now())?;
     let jobs = Arc::new(JobClient::new(&authority, &own)?);
     let queue = Arc::new(Queue::default());
-    let metrics = Arc::new(Metrics::default());
     let watching = Cluster::watch(&client, &config.namespaces, &queue);
-    let budget = Budget::new(config.mirror_writes_per_minute, Instant::now());
-    let shared = Shared {
-        cluster: Arc::clone(&watching.cluster),
-        peeks: Peeks::new(Arc::clone(&jobs), Arc::clone(&queue)),
-        writer: Writer::new(client, leadership.clone(), Arc::clone(&metrics)),
-        memory: Memory::default(),
-        budget: Mutex::new(budget),
-        config,
-        queue,
-        metrics,
-        leadership,
-        jobs,
-        authority,
-    };
+    let watched = (Arc::clone(&watching.cluster), queue);
+    let shared = Shared::new(config, (client, leadership), (jobs, authority), watched);
     Ok((Arc::new(shared), watching))
 }

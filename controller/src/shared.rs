@@ -2,6 +2,9 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use kube::Client;
+use tokio::time::Instant;
+
 use crate::budget::Budget;
 use crate::certificates::Authority;
 use crate::client::{JobClient, Writer};
@@ -43,6 +46,30 @@ pub struct Shared {
 }
 
 impl Shared {
+    /// Nothing is remembered or counted yet.
+    pub fn new(
+        config: Config,
+        (client, leadership): (Client, Leadership),
+        (jobs, authority): (Arc<JobClient>, Authority),
+        (cluster, queue): (Arc<Cluster>, Arc<Queue>),
+    ) -> Self {
+        let metrics = Arc::new(Metrics::default());
+        let budget = Budget::new(config.mirror_writes_per_minute, Instant::now());
+        Self {
+            peeks: Peeks::new(Arc::clone(&jobs), Arc::clone(&queue)),
+            writer: Writer::new(client, leadership.clone(), Arc::clone(&metrics)),
+            memory: Memory::default(),
+            budget: Mutex::new(budget),
+            config,
+            cluster,
+            queue,
+            metrics,
+            leadership,
+            jobs,
+            authority,
+        }
+    }
+
     /// The budget of mirroring writes, for this caller alone.
     pub fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)

@@ -14,14 +14,11 @@ use tidegate_api::status::StreamJobStatus;
 use tokio::time::{Duration, Instant};
 
 use super::*;
-use crate::budget::Budget;
 use crate::certificates::Authority;
-use crate::client::{JobClient, Writer};
-use crate::cluster::Cluster;
+use crate::client::JobClient;
 use crate::config::{Arguments, Config};
 use crate::leader::Leadership;
 use crate::observe::observe;
-use crate::peek::Peeks;
 use crate::plan::Child;
 use crate::stream_job::fixtures;
 
@@ -56,22 +53,11 @@ impl Server {
         let jobs = Arc::new(JobClient::new(&authority, &own).unwrap());
         let arguments = ["tidegate-controller", "--runtime-image=example/tidegate:1"];
         let config = Config::from(&Arguments::try_parse_from(arguments).unwrap());
-        let (queue, metrics) = (Arc::default(), Arc::default());
         let leadership = Leadership::default();
         leadership.end_at(Some(Instant::now() + Duration::from_secs(3600)));
-        Shared {
-            cluster: Arc::new(Cluster::default()),
-            peeks: Peeks::new(Arc::clone(&jobs), Arc::clone(&queue)),
-            writer: Writer::new(self.client(), leadership.clone(), Arc::clone(&metrics)),
-            memory: Default::default(),
-            budget: Mutex::new(Budget::new(config.mirror_writes_per_minute, Instant::now())),
-            config,
-            queue,
-            metrics,
-            leadership,
-            jobs,
-            authority,
-        }
+        let connected = (self.client(), leadership);
+        let watched = (Arc::default(), Arc::default());
+        Shared::new(config, connected, (jobs, authority), watched)
     }
 }
 
