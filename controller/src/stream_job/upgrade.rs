@@ -319,18 +319,30 @@ fn keep_current(draft: &mut Draft<'_>, current: &RevisionFacts) {
     }
 }
 
+/// Nothing but this revision is left to come back to.
+fn upgrade_is_from(draft: &mut Draft<'_>, current: &RevisionFacts) {
+    if let Some(upgrade) = &mut draft.upgrade
+        && upgrade.from_revision != current.revision
+    {
+        upgrade.from_revision.clone_from(&current.revision);
+        upgrade.rollback_checkpoint = None;
+    }
+}
+
 /// A revision that has not proven itself still has to while another is prepared or was refused.
 /// True if it has failed, and the stable one comes back.
 fn comes_back(draft: &mut Draft<'_>, current: &RevisionFacts, roles: &Roles<'_>) -> bool {
-    let Some(spare) = roles.spare.filter(|_| current.replicas > 0) else {
+    let Some(spare) = roles.spare else {
+        // It was proven, or it is all there is; the report of it may have been lost.
+        upgrade_is_from(draft, current);
         return false;
     };
+    if current.replicas == 0 {
+        return false;
+    }
     match proof(draft, current) {
         Proof::Given => {
-            if let Some(upgrade) = &mut draft.upgrade {
-                upgrade.from_revision.clone_from(&current.revision);
-                upgrade.rollback_checkpoint = None;
-            }
+            upgrade_is_from(draft, current);
             draft.remove(spare);
             false
         }

@@ -1,5 +1,7 @@
 //! What a failed upgrade comes back to, and from which state.
 
+use std::sync::Arc;
+
 use rstest::rstest;
 use tidegate_api::checkpoint::CheckpointKind;
 use tidegate_api::job_config::StartPoint;
@@ -238,6 +240,23 @@ fn a_revision_that_proves_itself_while_a_third_is_prepared_is_the_stable_one() {
     let kept = step(&mut observed);
     assert_eq!(kept.status.upgrade.as_ref().unwrap().from_revision, proven);
     assert!(facts(&observed, &stable).is_none());
+}
+
+/// The one before it was removed, and the report of that was lost.
+#[test]
+fn a_revision_that_is_all_there_is_to_come_back_to_is_what_an_upgrade_is_from() {
+    let (mut observed, stable, proven) = third_asked_for();
+    set_view(&mut observed, 0, |view| view.completed_checkpoint_count = 2);
+    let reported = observed.job.status.clone();
+    step(&mut observed);
+    Arc::make_mut(&mut observed.job).status = reported;
+    assert!(observed.config_maps.contains(&stable));
+    let next = step(&mut observed);
+    assert_eq!(next.status.upgrade.unwrap().from_revision, proven);
+    assert!(
+        !observed.config_maps.contains(&stable),
+        "nothing of it is left"
+    );
 }
 
 #[test]
