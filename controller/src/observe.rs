@@ -11,10 +11,9 @@ use futures::future::join_all;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace, Pod};
-use kube::api::ListParams;
 use kube::{Api, ResourceExt};
 use tidegate_api::StreamJob;
-use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_JOB, LABEL_REVISION};
+use tidegate_api::labels::{ANNOTATION_APPLIED, LABEL_REVISION};
 use tidegate_api::pod::revision_name;
 use tidegate_api::start_from::StartFrom;
 
@@ -101,16 +100,7 @@ async fn deployments(
     if indispensable(owner, upgrade).all(is_seen) {
         return Ok(seen);
     }
-    let client = shared.writer.client().clone();
-    let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
-    let own = ListParams::default().labels(&format!("{LABEL_JOB}={}", key.name));
-    let found = deployments.list(&own).await;
-    let found = found.map_err(|error| {
-        ApiError::new(format!("list the Deployments of job {}", key.name), error)
-    })?;
-    for deployment in found.items {
-        shared.cluster.note(deployment);
-    }
+    shared.look_up_deployments(key).await?;
     Ok(shared.cluster.deployments.of(key))
 }
 

@@ -2,12 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use kube::Client;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::ListParams;
+use kube::{Api, Client};
+use tidegate_api::labels::LABEL_JOB;
 use tokio::time::Instant;
 
 use crate::budget::Budget;
 use crate::certificates::Authority;
-use crate::client::{JobClient, Writer};
+use crate::client::{ApiError, JobClient, Writer};
 use crate::cluster::Cluster;
 use crate::config::Config;
 use crate::leader::Leadership;
@@ -73,6 +76,24 @@ impl Shared {
     /// The budget of mirroring writes, for this caller alone.
     pub fn budget(&self) -> MutexGuard<'_, Budget> {
         self.budget.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the API server itself for a job's Deployments, and keeps what it has: a watch may lag,
+    /// or have been told by an old list. A list, since that right is there for the watch.
+    ///
+    /// # Errors
+    /// As [`ApiError`] has them.
+    pub async fn look_up_deployments(&self, key: &JobKey) -> Result<(), ApiError> {
+        let client = self.writer.client().clone();
+        let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
+        let own = ListParams::default().labels(&format!("{LABEL_JOB}={}", key.name));
+        let found = deployments.list(&own).await;
+        let action = || format!("list the Deployments of job {}", key.name);
+        let found = found.map_err(|error| ApiError::new(action(), error))?;
+        for deployment in found.items {
+            self.cluster.note(deployment);
+        }
+        Ok(())
     }
 
     /// What is decided about a job.

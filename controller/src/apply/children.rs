@@ -7,9 +7,8 @@ use k8s_openapi::ByteString;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{ConfigMap, Secret};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
-use kube::api::ListParams;
 use kube::core::NamespaceResourceScope;
-use kube::{Api, Resource, ResourceExt};
+use kube::{Resource, ResourceExt};
 use serde_json::{Value, json};
 use tidegate_api::labels::{
     ANNOTATION_APPLIED, LABEL_JOB, LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY,
@@ -121,7 +120,7 @@ async fn apply_deployment(
 
 /// Before anything of a revision is made that was not seen: a watch that lags may not have told of
 /// its Deployment yet, and a plan that was made without it must overwrite neither that nor what its
-/// pods read. A list, since that right is there for the watch.
+/// pods read.
 pub(super) async fn look_for_unseen(
     shared: &Shared,
     key: &JobKey,
@@ -133,26 +132,22 @@ pub(super) async fn look_for_unseen(
     if seen.any(|revision| revision.deployment.name_any() == name) {
         return Ok(());
     }
-    let action = || format!("look for Deployment {name}");
-    let is_ours = |found: &Deployment| {
-        let labels = found.labels();
-        labels.get(LABEL_JOB) == Some(&key.name) && labels.contains_key(LABEL_REVISION)
+    let is_known = || {
+        let known = shared.cluster.deployments.of(key);
+        let mut revisions = known
+            .iter()
+            .filter(|it| it.labels().contains_key(LABEL_REVISION));
+        revisions.any(|it| it.name_any() == name)
     };
     // It may have been told of since.
-    let known = shared.cluster.deployments.get(&key.namespace, &name);
-    let is_known = known.is_some_and(|known| is_ours(&known));
-    if !is_known {
-        let client = shared.writer.client().clone();
-        let deployments: Api<Deployment> = Api::namespaced(client, &key.namespace);
-        let only = ListParams::default().fields(&format!("metadata.name={name}"));
-        let found = deployments.list(&only).await;
-        let found = found.map_err(|error| ApiError::new(action(), error))?;
-        let Some(found) = found.items.into_iter().find(is_ours) else {
-            return Ok(());
-        };
-        shared.cluster.note(found);
+    if !is_known() {
+        shared.look_up_deployments(key).await?;
     }
-    Err(ApiError::Conflict { action: action() })
+    if is_known() {
+        let action = format!("make Deployment {name}");
+        return Err(ApiError::Conflict { action });
+    }
+    Ok(())
 }
 
 async fn scale(
